@@ -1,0 +1,3 @@
+//! The `llm-vram` command.
+
+fn main() {}

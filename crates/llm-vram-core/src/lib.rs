@@ -1,0 +1,16 @@
+//! How much memory a language model needs, and whether it runs on given hardware.
+#![no_std]
+#![forbid(unsafe_code)]
+#![deny(missing_docs, clippy::disallowed_methods, clippy::disallowed_types)]
+
+extern crate alloc;
+
+pub mod bounds;
+pub mod error;
+pub mod model;
+pub mod quant;
+pub mod units;
+
+pub use error::{Error, ErrorKind, Result};
+pub use model::Model;
+pub use units::{BitsPerWeight, ByteUnit, Bytes};

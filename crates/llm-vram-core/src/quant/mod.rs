@@ -1,0 +1,5 @@
+//! How weights are stored, and what that costs in bytes.
+
+mod ggml;
+
+pub use ggml::GgmlType;
