@@ -93,10 +93,53 @@ bounds! {
     N_UBATCH = "n_ubatch", "physical batch size", "tokens", 1, 1 << 20;
     N_GPU_LAYERS = "n_gpu_layers", "number of layers on the GPU", "layers", 0, 1 << 20;
     N_CPU_MOE = "n_cpu_moe", "number of layers whose experts stay on the host", "layers", 0, 1 << 20;
+    N_OUTPUTS_MAX = "n_outputs_max", "number of logits rows", "rows", 0, 1 << 20;
+    MAX_NUM_SEQS = "max_num_seqs", "number of sequences at once", "sequences", 1, 1 << 20;
+    MAX_NUM_BATCHED_TOKENS = "max_num_batched_tokens", "tokens per step", "tokens", 1, 1 << 24;
+    TENSOR_PARALLEL_SIZE = "tensor_parallel_size", "tensor-parallel size", "devices", 1, 4_096;
+    PIPELINE_PARALLEL_SIZE = "pipeline_parallel_size", "pipeline-parallel size", "devices", 1, 4_096;
+    BLOCK_SIZE = "block_size", "cache block size", "tokens", 1, 1 << 16;
     DEVICE_COUNT = "hardware", "number of devices", "devices", 1, 4_096;
     MEMORY = "memory", "memory of a device", "bytes", 1 << 20, 1 << 50;
     TENSOR_COUNT = "tensors", "number of tensors", "tensors", 0, 1 << 20;
     TENSOR_DIMENSION = "shape", "tensor dimension", "", 0, 1 << 40;
     FILE_BYTES = "file", "file size", "bytes", 0, 1 << 50;
     CONFIG_BYTES = "config", "size of a config.json", "bytes", 1, 16 << 20;
+}
+
+/// Checks a share: a number above 0 and at most 1.
+///
+/// # Errors
+/// [`ErrorKind::OutOfRange`] for anything else, NaN included.
+pub fn share(field: &str, human: &str, value: f64) -> Result<f64> {
+    if value > 0.0 && value <= 1.0 {
+        return Ok(value);
+    }
+    Err(Error::new(ErrorKind::OutOfRange, format!("{human} `{value}` is out of range: expected a number above 0 and at most 1"))
+        .field(field))
+}
+
+/// Checks the share of memory that is left free: from 0 to below 1.
+///
+/// # Errors
+/// [`ErrorKind::OutOfRange`] for anything else, NaN included.
+pub fn safety(value: f64) -> Result<f64> {
+    if (0.0..1.0).contains(&value) {
+        return Ok(value);
+    }
+    Err(Error::new(ErrorKind::OutOfRange, format!("safety `{value}` is out of range: expected a number from 0 to below 1"))
+        .field("safety")
+        .help("0.10 leaves a tenth of the memory free"))
+}
+
+/// Checks a relative weight: a finite number of at least 0.
+///
+/// # Errors
+/// [`ErrorKind::OutOfRange`] for anything else, NaN included.
+pub fn share_weight(field: &str, value: f64) -> Result<f64> {
+    if value.is_finite() && value >= 0.0 {
+        return Ok(value);
+    }
+    Err(Error::new(ErrorKind::OutOfRange, format!("share `{value}` is out of range: expected a finite number of at least 0"))
+        .field(field))
 }

@@ -6,10 +6,14 @@
 extern crate alloc;
 
 pub mod bounds;
+pub mod derivation;
+pub mod engine;
 pub mod error;
+pub mod hardware;
 pub mod model;
 pub mod quant;
 pub mod units;
+pub mod workload;
 
 pub use error::{Error, ErrorKind, Result};
 pub use model::Model;

@@ -365,7 +365,7 @@ impl Hyperparameters {
         }
         for (block, kv) in self.head_count_kv.iter(blocks).enumerate() {
             let heads = self.head_count.at(u32::try_from(block).unwrap_or(u32::MAX));
-            if kv > 0 && (heads == 0 || heads % kv != 0) {
+            if kv > 0 && (heads == 0 || !heads.is_multiple_of(kv)) {
                 return Err(contradiction(
                     "head_count_kv",
                     &alloc::format!("{kv} key-value heads do not divide {heads} attention heads in layer {block}"),

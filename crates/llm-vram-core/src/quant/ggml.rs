@@ -120,7 +120,7 @@ impl GgmlType {
     /// # Ok::<(), llm_vram_core::Error>(())
     /// ```
     pub fn row_bytes(self, elements: u64) -> Result<Bytes> {
-        if elements % self.block_len() != 0 {
+        if !elements.is_multiple_of(self.block_len()) {
             return Err(Error::new(
                 ErrorKind::Contradiction,
                 format!("a row of {elements} weights is no whole number of {} blocks of {}", self.name(), self.block_len()),

@@ -1,5 +1,7 @@
 //! How weights are stored, and what that costs in bytes.
 
+mod format;
 mod ggml;
 
+pub use format::WeightFormat;
 pub use ggml::GgmlType;

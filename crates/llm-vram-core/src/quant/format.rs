@@ -1,0 +1,13 @@
+//! How a model's weights are stored, over all families of formats.
+
+use super::GgmlType;
+
+/// A weight format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WeightFormat {
+    /// As the file that the model was read from stores them.
+    Stored,
+    /// One plain type for every matrix.
+    Plain(GgmlType),
+}
