@@ -9,6 +9,7 @@ pub mod bounds;
 pub mod derivation;
 pub mod engine;
 pub mod error;
+pub mod fit;
 pub mod hardware;
 pub mod model;
 pub mod quant;

@@ -207,6 +207,11 @@ pub trait Engine: Sync {
     /// The interfaces on which it runs.
     fn backends(&self) -> &'static [Backend];
 
+    /// Whether it can keep layers or experts in the host's memory.
+    fn offloads_to_host(&self) -> bool {
+        false
+    }
+
     /// What the engine would allocate.
     ///
     /// # Errors
