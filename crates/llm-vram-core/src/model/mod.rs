@@ -3,6 +3,8 @@
 mod block;
 mod hyperparameters;
 mod inventory;
+mod parameters;
+mod storage;
 mod tensor;
 
 use alloc::{format, string::String, vec::Vec};
@@ -11,7 +13,9 @@ use serde::Serialize;
 
 pub use block::{Attention, Block, CacheSource, FeedForward, Heads, Indexer, Latent, Recurrence, Recurrent, Span};
 pub use hyperparameters::{Facts, Hyperparameters, MtpExtra, PerLayer, WindowPattern};
-pub use tensor::{Group, Storage, Stored, Tensor};
+pub use parameters::Parameters;
+pub use storage::{Origin, Storage};
+pub use tensor::{Group, Stored, Tensor};
 
 use crate::{
     bounds,
@@ -80,9 +84,10 @@ impl Model {
     /// # Errors
     /// As [`Model::new`], and [`ErrorKind::Contradiction`] where a tensor's shape excludes what the
     /// description says.
-    pub fn from_file(hyperparameters: Hyperparameters, tensors: Vec<Tensor>, warnings: Vec<Warning>) -> Result<Self> {
+    pub fn from_file(hyperparameters: Hyperparameters, mut tensors: Vec<Tensor>, warnings: Vec<Warning>) -> Result<Self> {
         hyperparameters.validate()?;
         let blocks = block::derive(&hyperparameters);
+        inventory::classify(&hyperparameters, &blocks, &mut tensors);
         Self { hyperparameters, blocks, tensors, basis: Basis::File, warnings }.bounded()
     }
 

@@ -4,6 +4,7 @@ use alloc::{borrow::Cow, format, string::String};
 
 use serde::Serialize;
 
+use super::storage::{Origin, Storage};
 use crate::units::Bytes;
 
 /// A tensor of a model: what it is called, how large it is and how it may be stored.
@@ -21,20 +22,10 @@ pub struct Tensor {
     pub storage: Storage,
     /// Which part of the model it belongs to.
     pub group: Group,
+    /// Whether the published model has it too.
+    pub origin: Origin,
     /// How a file stores it, where the inventory was read from one.
     pub stored: Option<Stored>,
-}
-
-/// Whether a quantiser may change a tensor's type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Storage {
-    /// It takes the type that the recipe chooses.
-    Quantisable,
-    /// Converters write it as F32 and quantisers keep it.
-    KeptF32,
-    /// Quantisers keep the type of the source checkpoint, usually BF16.
-    KeptSource,
 }
 
 /// The part of a model that a tensor belongs to.
@@ -59,6 +50,19 @@ pub struct Stored {
 }
 
 impl Tensor {
+    /// A tensor of the language model as its name and shape describe it; [`Model::from_file`] settles what
+    /// depends on the description beside it (multi-token-prediction blocks, caches that are shared).
+    ///
+    /// [`Model::from_file`]: super::Model::from_file
+    #[must_use]
+    pub fn new(architecture: &str, block: Option<u32>, stem: impl Into<Cow<'static, str>>, shape: [u64; 4]) -> Self {
+        let stem = stem.into();
+        let origin = Origin::of(architecture, &stem);
+        let mut tensor = Self { block, stem, shape, storage: Storage::KeptF32, group: Group::Text, origin, stored: None };
+        tensor.storage = Storage::of(architecture, &tensor.stem, tensor.dimensions());
+        tensor
+    }
+
     /// The full name, for example `blk.3.attn_q.weight`.
     #[must_use]
     pub fn name(&self) -> String {
