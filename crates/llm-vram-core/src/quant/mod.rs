@@ -2,6 +2,7 @@
 
 mod format;
 mod ggml;
+pub mod mlx;
 
 pub use format::WeightFormat;
 pub use ggml::GgmlType;
