@@ -115,7 +115,17 @@ pub fn modules(model: &Model) -> impl Iterator<Item = Module> + '_ {
         .tensors()
         .iter()
         .filter(move |tensor| tensor.group == Group::Text && tensor.block.is_none_or(|block| block < main_blocks))
+        .filter(move |tensor| !is_left_out(model, tensor))
         .filter_map(move |tensor| module(model.architecture(), tensor, deepseek_v2))
+}
+
+/// Gemma 4's class has no keys and values where another block's cache is read (`gemma4_text.py`, `has_kv`); Gemma 3n's
+/// class has them.
+fn is_left_out(model: &Model, tensor: &Tensor) -> bool {
+    let hp = model.hyperparameters();
+    hp.architecture == "gemma4"
+        && tensor.block.is_some_and(|block| block >= hp.main_block_count().saturating_sub(hp.shared_kv_layers))
+        && (tensor.stem.starts_with("attn_k") || tensor.stem.starts_with("attn_v"))
 }
 
 /// Whether the class names any matrix `down_proj`, which mixed recipes take the layer numbers from.
@@ -154,7 +164,7 @@ fn is_matrix(architecture: &str, tensor: &Tensor) -> bool {
     if name == "ffn_gate_inp_shexp" {
         return true;
     }
-    if tensor.dimensions() < 2 || name.contains("norm") || name.contains("conv") {
+    if tensor.dimensions() < 2 || name.contains("norm") || name.starts_with("ssm_conv1d") || name == "shortconv.conv" {
         return false;
     }
     if architecture.contains("rwkv") && name.starts_with("time_mix_") {
