@@ -11,6 +11,7 @@
 //! A vector that is absent or unreadable is a fault of the test, so everything here panics with the file and the line.
 #![allow(clippy::panic, clippy::expect_used, clippy::unwrap_used)]
 
+pub mod gguf_writer;
 pub mod llama_cpp_memory;
 
 use std::{

@@ -11,7 +11,7 @@ pub mod engine;
 pub mod error;
 pub mod fit;
 pub mod hardware;
-pub mod metal_limits;
+pub mod input;
 pub mod model;
 pub mod quant;
 pub mod units;

@@ -91,6 +91,13 @@ impl Model {
         Self { hyperparameters, blocks, tensors, basis: Basis::File, warnings }.bounded()
     }
 
+    /// This model with further remarks.
+    #[must_use]
+    pub(crate) fn with_warnings(mut self, warnings: Vec<Warning>) -> Self {
+        self.warnings.extend(warnings);
+        self
+    }
+
     fn bounded(self) -> Result<Self> {
         let total = self.tensors.iter().map(|tensor| u128::from(tensor.elements())).sum::<u128>();
         match u64::try_from(total) {

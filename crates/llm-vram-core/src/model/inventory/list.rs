@@ -137,7 +137,8 @@ impl<'a> List<'a> {
             shape,
             storage: if is_vector { Storage::KeptF32 } else { stem.storage },
             group: Group::Text,
-            origin: stem.origin,
+            // The name alone says "converter" where an architecture may say otherwise.
+            origin: if stem.origin == Origin::Converter { Origin::of(&self.hp.architecture, stem.text) } else { stem.origin },
             stored: None,
         };
         if self.at.is_some() {
