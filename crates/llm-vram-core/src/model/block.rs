@@ -279,7 +279,7 @@ fn recurrent(hp: &Hyperparameters, block: u32) -> Option<Recurrent> {
     let no_kv = hp.head_count_kv.at(block) == 0;
     let by_interval = |interval: u32| match (&hp.recurrent_layers, hp.full_attention_interval) {
         (Some(flags), _) => flags.get(block as usize).copied().unwrap_or(false),
-        (None, given) => (block + 1) % given.unwrap_or(interval).max(1) != 0,
+        (None, given) => !(block + 1).is_multiple_of(given.unwrap_or(interval).max(1)),
     };
     let is_mtp = block >= hp.main_block_count();
     let (kind, present) = match hp.architecture.as_str() {
@@ -352,7 +352,7 @@ fn has_experts(hp: &Hyperparameters, block: u32) -> bool {
         return period > 0 && block % period == offset;
     }
     match hp.architecture.as_str() {
-        "llama4" => hp.interleave_moe_layer_step > 0 && (block + 1) % hp.interleave_moe_layer_step == 0,
+        "llama4" => hp.interleave_moe_layer_step > 0 && (block + 1).is_multiple_of(hp.interleave_moe_layer_step),
         "nemotron_h" | "nemotron_h_moe" => hp.head_count_kv.at(block) == 0 && hp.feed_forward_length.at(block) > 0,
         _ => true,
     }

@@ -1,6 +1,6 @@
 //! A tensor list while it is written.
 
-use alloc::{borrow::Cow, format, vec::Vec};
+use alloc::{borrow::Cow, format, string::String, vec::Vec};
 
 use super::is_unread;
 use crate::{
@@ -159,7 +159,7 @@ impl<'a> List<'a> {
         if self.error.is_some() {
             return;
         }
-        let place = self.at.map_or_else(|| format!("{}", stem.text), |block| format!("blk.{block}.{}", stem.text));
+        let place = self.at.map_or_else(|| String::from(stem.text), |block| format!("blk.{block}.{}", stem.text));
         self.error = Some(
             Error::new(
                 ErrorKind::MissingField,
