@@ -7,7 +7,7 @@ use llm_vram_core::{
     Bytes, Model,
     engine::llama_cpp::{
         Context, Parameters, Placement,
-        buffer::{BufferRule, Place, Places},
+        buffer::{Machine, Places},
         cache, output, recurrent,
     },
     hardware::Backend,
@@ -47,13 +47,6 @@ fn placement(hp: &Hyperparameters, setting: &Setting) -> Placement {
     Placement::new(hp, Some(setting.n_gpu_layers.into()), &vec![1.0; setting.n_devices as usize])
 }
 
-fn cuda(place: Place) -> BufferRule {
-    match place {
-        Place::Host => BufferRule::HOST,
-        Place::Device(_) => BufferRule::of(Backend::Cuda),
-    }
-}
-
 /// Every figure of one kind: the host's and each device's.
 fn figures(ours: &Places, theirs: &Buffers, name: &'static str) -> Vec<(String, u64, u64)> {
     let number = |bytes: llm_vram_core::Result<Bytes>| bytes.expect("below 2^53").get();
@@ -76,11 +69,13 @@ fn compare(model: &Model, load: &Load) -> Vec<(String, u64, u64)> {
         ("n_ubatch".into(), context.n_ubatch, setting.n_ubatch_effective),
     ];
     let placement = placement(model.hyperparameters(), setting);
-    let caches = cache::allocate(model, &parameters, &context, &placement, cuda).expect("caches");
+    let backends = vec![Backend::Cuda; setting.n_devices as usize];
+    let machine = Machine::new(&backends);
+    let caches = cache::allocate(model, &parameters, &context, &placement, machine).expect("caches");
     all.extend(figures(&caches.full, &load.kv, "kv"));
     all.extend(figures(&caches.windowed, &load.kv_swa, "kv_swa"));
     all.extend(figures(&caches.indexer, &load.kv_indexer, "kv_indexer"));
-    let states = recurrent::allocate(model, &parameters, &context, &placement, cuda).expect("states");
+    let states = recurrent::allocate(model, &parameters, &context, &placement, machine).expect("states");
     all.extend(figures(&states, &load.recurrent, "recurrent"));
     let logits = output::allocate(model.hyperparameters(), &context).expect("output").get();
     all.push(("output".into(), logits, load.output.total_bytes()));

@@ -45,6 +45,42 @@ impl BufferRule {
     }
 }
 
+/// The devices that hold layers, by their interface.
+#[derive(Debug, Clone, Copy)]
+pub struct Machine<'a> {
+    backends: &'a [Backend],
+}
+
+impl<'a> Machine<'a> {
+    /// A machine whose devices have these interfaces, in the engine's order; none for the processor alone.
+    #[must_use]
+    pub const fn new(backends: &'a [Backend]) -> Self {
+        Self { backends }
+    }
+
+    /// The interface of device `index`.
+    #[must_use]
+    pub fn backend(&self, index: usize) -> Option<Backend> {
+        self.backends.get(index).copied()
+    }
+
+    /// How buffers in a place are laid out.
+    #[must_use]
+    pub fn rule(&self, place: Place) -> BufferRule {
+        match place {
+            Place::Host => BufferRule::HOST,
+            Place::Device(index) => self.backend(index).map_or(BufferRule::HOST, BufferRule::of),
+        }
+    }
+
+    /// Whether host weights lie in memory that a device pins (`make_cpu_buft_list`: the first device that has
+    /// such a buffer type). Metal has none; a machine without devices keeps them in plain or repacked memory.
+    #[must_use]
+    pub fn pins_host_memory(&self) -> bool {
+        self.backends.iter().any(|backend| !matches!(backend, Backend::Metal | Backend::Cpu))
+    }
+}
+
 /// A place in the machine: the host or a device by its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {

@@ -4,7 +4,7 @@
 //! `src/llama-model.cpp` (`create_memory`), llama-cpp-sys-2 0.1.161.
 
 use super::{
-    buffer::{BufferRule, Place, Places},
+    buffer::{Machine, Place, Places},
     context::Context,
     options::Parameters,
     placement::Placement,
@@ -85,7 +85,7 @@ pub fn allocate(
     parameters: &Parameters,
     context: &Context,
     placement: &Placement,
-    rule: impl Fn(Place) -> BufferRule,
+    machine: Machine<'_>,
 ) -> Result<Caches> {
     let devices = placement.device_count();
     let mut caches = Caches { full: Places::empty(devices), windowed: Places::empty(devices), indexer: Places::empty(devices) };
@@ -93,7 +93,7 @@ pub fn allocate(
     for layer in 0..model.hyperparameters().main_block_count() {
         let Some(cache) = layers.cache(layer) else { continue };
         let place = if parameters.offload_kqv { placement.layer(layer) } else { Place::Host };
-        let rule = rule(place);
+        let rule = machine.rule(place);
         let cells = if cache.windowed { context.window_cells(layers.window) } else { context.cells() };
         let tensor = |elements: u64, ty: GgmlType| -> Result<u128> {
             if elements == 0 {

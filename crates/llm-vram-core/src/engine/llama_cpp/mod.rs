@@ -10,6 +10,7 @@ pub mod options;
 pub mod output;
 pub mod placement;
 pub mod recurrent;
+pub mod weights;
 pub mod window;
 
 pub use context::Context;

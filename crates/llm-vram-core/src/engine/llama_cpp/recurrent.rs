@@ -4,7 +4,7 @@
 //! [`Recurrent`](crate::model::Recurrent)'s.
 
 use super::{
-    buffer::{BufferRule, Place, Places},
+    buffer::{Machine, Place, Places},
     context::Context,
     options::Parameters,
     placement::Placement,
@@ -20,13 +20,13 @@ pub fn allocate(
     parameters: &Parameters,
     context: &Context,
     placement: &Placement,
-    rule: impl Fn(Place) -> BufferRule,
+    machine: Machine<'_>,
 ) -> Result<Places> {
     let mut states = Places::empty(placement.device_count());
     for (layer, block) in (0_u32..).zip(model.blocks()) {
         let Some(recurrent) = block.recurrent.filter(|_| !block.is_mtp) else { continue };
         let place = if parameters.offload_kqv { placement.layer(layer) } else { Place::Host };
-        let rule = rule(place);
+        let rule = machine.rule(place);
         for elements in [recurrent.conv_elements, recurrent.state_elements] {
             let bytes = u128::from(elements) * u128::from(context.n_seq_max) * u128::from(GgmlType::F32.block_bytes());
             states.add(place, rule.tensor(bytes, GgmlType::F32, elements)?);
