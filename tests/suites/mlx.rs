@@ -5,9 +5,14 @@ use std::collections::BTreeMap;
 
 use llm_vram_core::{
     ErrorKind, Model,
+    engine::mlx::{
+        cache::{AttentionCache, KvBitsOutcome, layer_caches},
+        growth::{CacheClass, Growth, fill},
+        options::KvBits,
+    },
     quant::mlx::{self, MlxMode, MlxPrecision, MlxQuantisation},
 };
-use llm_vram_tests::{models, tsv};
+use llm_vram_tests::{Row, models, tsv};
 
 /// The columns of `mlx_weights.tsv` that name a quantisation.
 const QUANTISATIONS: [&str; 20] = [
@@ -95,4 +100,140 @@ fn bytes_of_every_module_list() {
     println!("module bytes: {exact} rows exact, {off} off, {unread} of models that are not described");
     assert_eq!(off, 0);
     assert!(exact >= 636, "rows were lost");
+}
+
+fn optional(row: &Row, column: &str) -> Option<u64> {
+    let text = row.text(column);
+    (!text.is_empty()).then(|| text.parse().unwrap())
+}
+
+fn class_of_row(row: &Row) -> CacheClass {
+    let limit = optional(row, "limit").unwrap_or(0);
+    match row.text("cache") {
+        name if name.contains("Rotating") => CacheClass::Rotating { max_size: limit, keep: optional(row, "keep").unwrap_or(0) },
+        "ChunkedKVCache" => CacheClass::Chunked { chunk_size: limit },
+        _ => CacheClass::Full,
+    }
+}
+
+/// The slots that a row asks for, as the class grows.
+fn slots_of_row(row: &Row) -> Growth {
+    let class = class_of_row(row);
+    let lengths: Vec<u64> = row.text("sequence_lengths").split(',').filter_map(|text| text.parse().ok()).collect();
+    if row.text("cache").contains(".merge") {
+        let mut batch = Growth::merged(class, *lengths.iter().max().unwrap());
+        if row.text("cache").ends_with("+1") {
+            batch.feed(1);
+        }
+        return batch;
+    }
+    let mut cache = Growth::new(class);
+    match row.text("feed") {
+        "prompt" => return filled(class, row.number("tokens"), 0),
+        "prompt+gen" => return filled(class, row.number("prompt"), row.number("generated")),
+        "one_chunk" => cache.feed(row.number("tokens")),
+        "one_chunk+gen" => {
+            cache.feed(row.number("tokens") - row.number("generated"));
+            (0..row.number("generated")).for_each(|_| cache.feed(1));
+        }
+        "chunks" => lengths.iter().for_each(|&tokens| cache.feed(tokens)),
+        other => panic!("{}: feed {other}", row.place()),
+    }
+    cache
+}
+
+/// A prompt in chunks of 2048, its last token alone, then generated tokens.
+fn filled(class: CacheClass, prompt: u64, generated: u64) -> Growth {
+    let mut cache = Growth::new(class);
+    let mut left = prompt - 1;
+    while left > 0 {
+        cache.feed(left.min(2048));
+        left -= left.min(2048);
+    }
+    (0..=generated).for_each(|_| cache.feed(1));
+    cache
+}
+
+#[test]
+fn growth_of_every_cache_class() {
+    let mut compared = BTreeMap::new();
+    for row in tsv("mlx_cache_growth.tsv") {
+        let place = row.place();
+        let (heads, key_length, value_length) = (row.number("heads"), row.number("key_length"), row.number("value_length"));
+        let bits = optional(&row, "bits").map(|bits| KvBits { bits, group_size: row.number("group_size") });
+        let cache = AttentionCache {
+            class: class_of_row(&row),
+            head_count: heads,
+            key_length,
+            value_length,
+            indexer_elements: 0,
+            is_latent: false,
+            is_listed: false,
+        };
+        *compared.entry(row.text("cache").to_owned()).or_insert(0) += 1;
+        if row.text("bytes") == "refused" {
+            assert!(matches!(cache.kv_bits_outcome(bits.unwrap()), KvBitsOutcome::Crash(_)), "{place}");
+            continue;
+        }
+        let grown = slots_of_row(&row);
+        assert_eq!(grown.slots(), row.number("slots"), "{place}: slots");
+        let sequences =
+            if row.text("cache").contains("Batch") { row.text("sequence_lengths").split(',').count() as u64 } else { 1 };
+        let slot_bytes = bits.map_or_else(|| cache.slot_bytes(), |bits| cache.quantised_slot_bytes(bits));
+        let mut last = grown;
+        if let Some(next) = optional(&row, "next_slots") {
+            last.feed(1);
+            assert_eq!(last.slots(), next, "{place}: one token more");
+        }
+        assert_eq!(last.slots() * slot_bytes * sequences, row.number("bytes"), "{place}: bytes");
+        if let Some(kept) = optional(&row, "filtered_slots") {
+            let lengths: Vec<u64> = row.text("sequence_lengths").split(',').map(|text| text.parse().unwrap()).collect();
+            let mut grown = grown;
+            grown.feed(1);
+            assert_eq!(grown.slots() - (lengths.iter().max().unwrap() - lengths.last().unwrap()), kept, "{place}: filtered");
+        }
+        if let (Some(prefill), "prompt") = (optional(&row, "prefill_slots"), row.text("feed")) {
+            let filled = fill(class_of_row(&row), row.number("tokens"), 2048);
+            assert_eq!((filled.prefill_slots, filled.slots), (prefill, row.number("slots")), "{place}: prefill");
+            if let Some(peak) = optional(&row, "peak_slots") {
+                assert!(filled.peak_slots == peak.max(filled.slots), "{place}: peak {} of {peak}", filled.peak_slots);
+            }
+        }
+    }
+    let rows: u32 = compared.values().sum();
+    println!("cache classes: {rows} rows, 0 bytes off: {compared:?}");
+    assert_eq!(rows, 345);
+}
+
+#[test]
+fn caches_of_every_model() {
+    let models = described();
+    let (mut exact, mut off, mut unread) = (0, 0, BTreeMap::new());
+    for row in tsv("mlx_model_caches.tsv") {
+        let id = row.text("model");
+        let Some(model) = models.get(id) else {
+            *unread.entry(format!("{id} ({})", row.text("model_type"))).or_insert(0) += 1;
+            continue;
+        };
+        let layers = layer_caches(model, None).unwrap();
+        let bytes: u64 = layers
+            .iter()
+            .map(|layer| {
+                let attention =
+                    layer.attention.map_or(0, |cache| fill(cache.class, row.number("tokens"), 2048).slots * cache.slot_bytes());
+                attention + layer.state.map_or(0, |state| state.bytes.get())
+            })
+            .sum();
+        if bytes == row.number("bytes") {
+            exact += 1;
+        } else {
+            off += 1;
+            println!("{id} at {} tokens: {bytes} found, {} wanted: {}", row.text("tokens"), row.text("bytes"), row.text("groups"));
+        }
+    }
+    println!(
+        "model caches: {exact} rows exact, {off} off, {} of models that are not described: {unread:?}",
+        unread.values().sum::<u32>()
+    );
+    assert_eq!(off, 0);
 }

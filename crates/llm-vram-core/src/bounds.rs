@@ -99,6 +99,8 @@ bounds! {
     TENSOR_PARALLEL_SIZE = "tensor_parallel_size", "tensor-parallel size", "devices", 1, 4_096;
     PIPELINE_PARALLEL_SIZE = "pipeline_parallel_size", "pipeline-parallel size", "devices", 1, 4_096;
     BLOCK_SIZE = "block_size", "cache block size", "tokens", 1, 1 << 16;
+    MAX_KV_SIZE = "max_kv_size", "cache size limit", "tokens", 1, 1 << 27;
+    PREFILL_STEP_SIZE = "prefill_step_size", "prefill step size", "tokens", 32, 1 << 20;
     DEVICE_COUNT = "hardware", "number of devices", "devices", 1, 4_096;
     MEMORY = "memory", "memory of a device", "bytes", 1 << 20, 1 << 50;
     TENSOR_COUNT = "tensors", "number of tensors", "tensors", 0, 1 << 20;

@@ -83,6 +83,10 @@ pub struct Workload {
     pub enforce_eager: Option<bool>,
     /// vLLM: tokens per cache block.
     pub block_size: Option<u64>,
+    /// mlx-lm: tokens that caches hold at most, where the model's class lets the option choose.
+    pub max_kv_size: Option<u64>,
+    /// mlx-lm, oMLX: tokens per prefill call.
+    pub prefill_step_size: Option<u64>,
 }
 
 impl Default for Workload {
@@ -111,6 +115,8 @@ impl Default for Workload {
             enable_expert_parallel: false,
             enforce_eager: None,
             block_size: None,
+            max_kv_size: None,
+            prefill_step_size: None,
         }
     }
 }
@@ -140,6 +146,8 @@ impl Workload {
             (bounds::TENSOR_PARALLEL_SIZE, self.tensor_parallel_size),
             (bounds::PIPELINE_PARALLEL_SIZE, self.pipeline_parallel_size),
             (bounds::BLOCK_SIZE, self.block_size),
+            (bounds::MAX_KV_SIZE, self.max_kv_size),
+            (bounds::PREFILL_STEP_SIZE, self.prefill_step_size),
         ];
         for (bound, value) in optional {
             if let Some(value) = value {

@@ -4,6 +4,7 @@
 //! and its defaults. Each lives in a module of its own and answers [`Engine::memory`].
 
 pub mod llama_cpp;
+pub mod mlx;
 
 use alloc::{string::String, vec::Vec};
 

@@ -10,6 +10,7 @@ mod recipe;
 use alloc::{format, string::String};
 use core::fmt;
 
+pub(crate) use module::is_deepseek_v2;
 pub use module::{Module, ModuleKind, ModuleRole, modules};
 pub use recipe::{MixedRecipe, MlxQuantisation};
 
