@@ -1,6 +1,6 @@
 //! How a model's weights are stored, over all families of formats.
 
-use super::GgmlType;
+use super::{GgmlType, mlx::MlxQuantisation};
 
 /// A weight format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,4 +10,6 @@ pub enum WeightFormat {
     Stored,
     /// One plain type for every matrix.
     Plain(GgmlType),
+    /// Modules of MLX.
+    Mlx(MlxQuantisation),
 }
