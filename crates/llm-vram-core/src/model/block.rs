@@ -165,7 +165,7 @@ pub enum FeedForward {
     },
 }
 
-/// Architectures whose blocks alternate between windowed and full attention: every `period`-th block is
+/// Architectures whose blocks alternate between windowed and full attention: the last of every `period` blocks is
 /// full. Source: llama.cpp, `src/models/*.cpp` (`set_swa_pattern`), llama-cpp-sys-2 0.1.161.
 const WINDOW_PERIODS: &[(&str, u32)] = &[
     ("gemma2", 2),
@@ -179,7 +179,12 @@ const WINDOW_PERIODS: &[(&str, u32)] = &[
     ("olmo2", 4),
     ("plamo3", 8),
     ("afmoe", 4),
+    ("mellum", 4),
+    ("muse-glimmer", 4),
 ];
+
+/// The same with the first of every `period` blocks full; same source.
+const FULL_FIRST_PERIODS: &[(&str, u32)] = &[("cohere2moe", 4), ("laguna", 4), ("smallthinker", 4)];
 
 /// Gemma 2 files without the key use this window (llama.cpp, `gemma2.cpp`).
 const GEMMA2_WINDOW: u32 = 4096;
@@ -203,9 +208,11 @@ pub(super) fn span(hp: &Hyperparameters, block: u32) -> Span {
     }
     let windowed = match &hp.sliding_window_pattern {
         Some(WindowPattern::Each(flags)) => flags.get(block as usize).copied().unwrap_or(false),
-        Some(WindowPattern::Period(period)) => *period > 0 && block % period < period - 1,
-        None => match WINDOW_PERIODS.iter().find(|(name, _)| *name == arch) {
-            Some((_, period)) => block % period < period - 1,
+        // A pattern by period says nothing about prediction layers, which attend to everything.
+        _ if block >= hp.main_block_count() => false,
+        Some(WindowPattern::Period(period)) => is_windowed(arch, *period, block),
+        None => match WINDOW_PERIODS.iter().chain(FULL_FIRST_PERIODS).find(|(name, _)| *name == arch) {
+            Some((_, period)) => is_windowed(arch, *period, block),
             // A window without a pattern is one for every block (Mistral 7B v0.1, StarCoder2, Phi-3).
             None => true,
         },
@@ -215,6 +222,15 @@ pub(super) fn span(hp: &Hyperparameters, block: u32) -> Span {
         (true, "llama4") => Span::Chunked(window),
         (true, _) => Span::Sliding(window),
     }
+}
+
+/// Whether a block has the window if one of every `period` blocks does not.
+fn is_windowed(arch: &str, period: u32, block: u32) -> bool {
+    if period == 0 {
+        return false;
+    }
+    let full = if FULL_FIRST_PERIODS.iter().any(|(name, _)| *name == arch) { 0 } else { period - 1 };
+    block % period != full
 }
 
 /// Derives every block of a validated description.
@@ -241,7 +257,9 @@ fn attention(hp: &Hyperparameters, block: u32, is_recurrent: bool) -> Attention 
     }
     if let (Some(key_length), Some(kv_lora_rank)) = (hp.key_length_mla, hp.kv_lora_rank) {
         let indexer = match (hp.indexer_head_count, hp.indexer_key_length) {
-            (Some(head_count), Some(key_length)) => Some(Indexer { head_count, key_length, top_k: hp.indexer_top_k.unwrap_or(0) }),
+            (Some(head_count), Some(key_length)) if has_indexer(hp, block) => {
+                Some(Indexer { head_count, key_length, top_k: hp.indexer_top_k.unwrap_or(0) })
+            }
             _ => None,
         };
         return Attention::Latent(Latent {
@@ -262,6 +280,24 @@ fn attention(hp: &Hyperparameters, block: u32, is_recurrent: bool) -> Attention 
         span,
         cache: cache_source(hp, block, span),
     })
+}
+
+/// GLM models trained for that many tokens share the selection of one block among four by default
+/// (llama.cpp, `glm-dsa.cpp`, `GLM_5_2_DEFAULT_INDEXER_TYPES`).
+const GLM_SHARED_INDEXER_CONTEXT: u64 = 1 << 20;
+
+/// Whether a block selects tokens by an indexer of its own; prediction blocks always do.
+fn has_indexer(hp: &Hyperparameters, block: u32) -> bool {
+    if block >= hp.main_block_count() {
+        return true;
+    }
+    match &hp.indexer_layers {
+        Some(flags) => flags.get(block as usize).copied().unwrap_or(false),
+        None if hp.architecture == "glm-dsa" && hp.context_length >= GLM_SHARED_INDEXER_CONTEXT => {
+            block < 2 || (block - 2).is_multiple_of(4)
+        }
+        None => true,
+    }
 }
 
 fn cache_source(hp: &Hyperparameters, block: u32, span: Span) -> CacheSource {
@@ -289,13 +325,10 @@ fn recurrent(hp: &Hyperparameters, block: u32) -> Option<Recurrent> {
         "falcon-h1" => (Recurrence::Mamba2, true),
         "jamba" => (Recurrence::Mamba1, no_kv),
         "granitehybrid" | "plamo2" => (Recurrence::Mamba2, no_kv),
-        "nemotron_h" | "nemotron_h_moe" => {
-            let experts = hp.expert_count > 0 && hp.expert_length_at(block) > 0 && hp.feed_forward_length.at(block) > 0;
-            (Recurrence::Mamba2, no_kv && hp.feed_forward_length.at(block) == 0 && !experts)
-        }
+        "nemotron_h" | "nemotron_h_moe" => (Recurrence::Mamba2, !is_mtp && no_kv && hp.feed_forward_length.at(block) == 0),
         "qwen3next" | "qwen35" | "qwen35moe" | "qwen4exp" | "olmo_hybrid" => (Recurrence::GatedDeltaNet, by_interval(4) && !is_mtp),
         "minimax-01" => (Recurrence::Lightning, by_interval(8)),
-        "kimi-linear" | "kimi-k3" => (Recurrence::Kda, no_kv),
+        "kimi-linear" | "kimi-k3" | "bailingmoe3" | "glm5-next" => (Recurrence::Kda, no_kv && !is_mtp),
         "lfm2" | "lfm2moe" => (Recurrence::ShortConv, no_kv),
         _ => return None,
     };
@@ -332,19 +365,59 @@ fn state_sizes(hp: &Hyperparameters, block: u32, kind: Recurrence) -> (u64, u64)
 }
 
 fn feed_forward(hp: &Hyperparameters, block: u32) -> FeedForward {
-    let length = hp.feed_forward_length.at(block);
     if hp.expert_count > 0 && has_experts(hp, block) {
-        let expert = hp.expert_length_at(block);
-        let shared_length = hp.expert_shared_feed_forward_length.unwrap_or_else(|| {
-            let count = if hp.architecture == "llama4" { 1 } else { hp.expert_shared_count };
-            expert.saturating_mul(count)
-        });
-        return FeedForward::Experts { count: hp.expert_count, used: hp.expert_used_count, length: expert, shared_length };
+        let length = expert_length(hp, block);
+        let shared_length = shared_length(hp, block, length);
+        return FeedForward::Experts { count: hp.expert_count, used: hp.expert_used_count, length, shared_length };
     }
+    let length = hp.feed_forward_length.at(block);
     if length == 0 { FeedForward::None } else { FeedForward::Dense { length } }
 }
 
+/// Width of a routed expert.
+///
+/// Source: llama.cpp, `load_arch_tensors` in `src/models/*.cpp` (`n_ff` or `n_ff_exp` in the shapes of `ffn_*_exps`),
+/// llama-cpp-sys-2 0.1.161.
+fn expert_length(hp: &Hyperparameters, block: u32) -> u32 {
+    let block_length = hp.feed_forward_length.at(block);
+    match hp.architecture.as_str() {
+        "llama" | "mistral3" | "granite" | "granitemoe" | "granitehybrid" | "phimoe" | "jamba" | "olmoe" | "hunyuan-moe"
+        | "minimax-01" | "minimax-m2"
+            if block_length > 0 =>
+        {
+            block_length
+        }
+        "qwen2moe" | "qwen3moe" | "qwen3vlmoe" | "glm4moe" | "hy_v3" | "grovemoe" => {
+            // Without a key of its own the experts used share the block's width.
+            let share = block_length / hp.expert_used_count.max(1);
+            hp.expert_feed_forward_length.filter(|&length| length > 0).unwrap_or(share)
+        }
+        _ => hp.expert_length_at(block),
+    }
+}
+
+/// Width of all shared experts together; same source.
+fn shared_length(hp: &Hyperparameters, block: u32, expert_length: u32) -> u32 {
+    let given = hp.expert_shared_feed_forward_length.filter(|&length| length > 0);
+    let count = hp.expert_shared_count;
+    match hp.architecture.as_str() {
+        "llama" | "mistral3" | "granite" | "granitemoe" | "granitehybrid" | "ernie4_5-moe" | "step35" | "nemotron_h"
+        | "nemotron_h_moe" => given.unwrap_or(0),
+        "qwen2moe" | "qwen3next" | "qwen35moe" | "hunyuan-moe" => given.unwrap_or(hp.feed_forward_length.at(block)),
+        "llama4" => expert_length,
+        "exaone-moe" | "hy_v3" => given.unwrap_or(expert_length),
+        "kimi-linear" => expert_length.saturating_mul(count.max(1)),
+        "bailingmoe2" => given.unwrap_or(expert_length).saturating_mul(count),
+        "laguna" => given.unwrap_or_else(|| expert_length.saturating_mul(count.max(1))),
+        // The dense network beside the experts serves every token.
+        "gemma4" => hp.feed_forward_length.at(block),
+        "cohere2moe" if count == 0 => 0,
+        _ => given.unwrap_or_else(|| expert_length.saturating_mul(count)),
+    }
+}
+
 fn has_experts(hp: &Hyperparameters, block: u32) -> bool {
+    let is_mtp = block >= hp.main_block_count();
     if block < hp.leading_dense_block_count {
         return false;
     }
@@ -353,7 +426,10 @@ fn has_experts(hp: &Hyperparameters, block: u32) -> bool {
     }
     match hp.architecture.as_str() {
         "llama4" => hp.interleave_moe_layer_step > 0 && (block + 1).is_multiple_of(hp.interleave_moe_layer_step),
-        "nemotron_h" | "nemotron_h_moe" => hp.head_count_kv.at(block) == 0 && hp.feed_forward_length.at(block) > 0,
+        "nemotron_h" | "nemotron_h_moe" => is_mtp || (hp.head_count_kv.at(block) == 0 && hp.feed_forward_length.at(block) > 0),
+        // Their prediction layers have a dense network (`load_arch_tensors`; for MiMo-V2 and Step 3.5 the published
+        // tensor lists).
+        "exaone-moe" | "mimo2" | "step35" => !is_mtp,
         _ => true,
     }
 }

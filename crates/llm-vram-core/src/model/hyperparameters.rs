@@ -156,17 +156,27 @@ impl Facts {
     pub fn typical(architecture: &str) -> Self {
         let base = Self::default();
         match architecture {
-            "gemma" | "gemma2" | "gemma3" | "gemma3n" | "command-r" | "cohere2" | "lfm2" | "lfm2moe" | "mamba" | "mamba2" => {
-                Self { tied: true, kv_on_shared: architecture == "gemma3n", conv_bias: true, ..base }
-            }
+            "gemma" | "gemma2" | "gemma3" | "command-r" | "cohere2" | "lfm2" | "bitnet" => Self { tied: true, ..base },
+            "gemma3n" => Self { tied: true, kv_on_shared: true, ..base },
             "gemma4" => Self { tied: true, kv_on_shared: true, layer_scale: true, ..base },
+            "mamba" | "mamba2" => Self { tied: true, conv_bias: true, ..base },
+            "lfm2moe" => Self { tied: true, exp_probs_b: true, ..base },
+            "phi2" => Self { qkv_bias: true, o_bias: true, ffn_bias: true, output_bias: true, ..base },
             "phi3" => Self { fused_qkv: true, ..base },
             "phimoe" => Self { rope_factors: true, qkv_bias: true, o_bias: true, output_bias: true, ..base },
-            "qwen2" | "qwen2moe" | "qwen2vl" | "glm4moe" | "glm4" | "starcoder2" | "seed_oss" => Self { qkv_bias: true, ..base },
-            "gpt-oss" => Self { qkv_bias: true, o_bias: true, ..base },
-            "granitehybrid" | "nemotron_h" | "nemotron_h_moe" | "jamba" | "falcon-h1" => {
-                Self { conv_bias: true, moe_layers: if architecture == "jamba" { Some((2, 1)) } else { None }, ..base }
+            "falcon" | "bailingmoe2" => Self { fused_qkv: true, exp_probs_b: architecture == "bailingmoe2", ..base },
+            "gpt2" | "gptneox" => {
+                Self { tied: architecture == "gpt2", fused_qkv: true, qkv_bias: true, o_bias: true, ffn_bias: true, ..base }
             }
+            "qwen2" | "qwen2moe" | "qwen2vl" | "glm4" | "seed_oss" => Self { qkv_bias: true, ..base },
+            "starcoder2" => Self { qkv_bias: true, o_bias: true, ffn_bias: true, ..base },
+            "gpt-oss" => Self { qkv_bias: true, o_bias: true, ..base },
+            "glm4moe" => Self { qkv_bias: true, exp_probs_b: true, ..base },
+            "minimax-m2" | "minimax-m3" | "deepseek32" | "glm-dsa" | "kimi-linear" | "ernie4_5-moe" | "afmoe" | "exaone-moe"
+            | "dots1" | "hy_v3" | "laguna" | "mimo2" | "step35" | "bailingmoe3" => Self { exp_probs_b: true, ..base },
+            "jamba" => Self { conv_bias: true, moe_layers: Some((2, 1)), ..base },
+            "granitehybrid" | "nemotron_h" | "falcon-h1" => Self { conv_bias: true, ..base },
+            "nemotron_h_moe" => Self { conv_bias: true, exp_probs_b: true, ..base },
             _ => base,
         }
     }
@@ -227,6 +237,8 @@ pub struct Hyperparameters {
     pub indexer_key_length: Option<u32>,
     /// Tokens that the sparse-attention indexer selects.
     pub indexer_top_k: Option<u32>,
+    /// Which blocks have an indexer of their own, where some reuse another's selection (GLM 5.2).
+    pub indexer_layers: Option<Vec<bool>>,
     /// Rotated part of a head.
     pub rope_dimension_count: Option<u32>,
     /// Every how many blocks full attention stands in a linear-attention hybrid.
@@ -269,6 +281,14 @@ pub struct Hyperparameters {
     pub wkv_head_size: u32,
     /// Token-shift states per block of RWKV.
     pub token_shift_count: u32,
+    /// Rank of the decay's correction (RWKV 7).
+    pub decay_lora_rank: u32,
+    /// Rank of the in-context learning rate's correction (RWKV 7).
+    pub iclr_lora_rank: u32,
+    /// Rank of the mix with the first block's values (RWKV 7).
+    pub value_residual_mix_lora_rank: u32,
+    /// Rank of the output gate (RWKV 7).
+    pub gate_lora_rank: u32,
     /// Short-convolution cache length (LFM2).
     pub shortconv_l_cache: u32,
     /// Width of the per-layer embeddings (Gemma 3n and 4 E models).
@@ -401,6 +421,10 @@ impl Hyperparameters {
             self.kda_head_dim,
             self.wkv_head_size,
             self.token_shift_count,
+            self.decay_lora_rank,
+            self.iclr_lora_rank,
+            self.value_residual_mix_lora_rank,
+            self.gate_lora_rank,
             self.shortconv_l_cache,
             self.altup_num_inputs,
             self.expert_shared_count,
@@ -431,6 +455,9 @@ impl Hyperparameters {
         }
         if let Some(flags) = &self.recurrent_layers {
             array_length("recurrent_layers", flags.len(), blocks)?;
+        }
+        if let Some(flags) = &self.indexer_layers {
+            array_length("indexer_layers", flags.len(), blocks)?;
         }
         if self.full_attention_interval == Some(0) {
             return Err(Error::new(ErrorKind::OutOfRange, "full attention interval `0` is out of range: expected at least 1")

@@ -104,6 +104,7 @@ const CONVERTED: &[&str] = &[
     "rope_factors_long.weight",
     "rope_factors_short.weight",
     "exp_probs_b.bias",
+    "exp_probs_b",
     "layer_output_scale.weight",
     "cls.output.weight",
 ];

@@ -1,6 +1,7 @@
 //! Latent attention: DeepSeek V2 to V3.2 and what follows their design.
 
 use super::list::{List, stem};
+use crate::model::{Attention, Latent};
 
 /// DeepSeek V2, V3, R1, Kimi K2, GLM-4.7-Flash.
 pub(super) fn deepseek2(list: &mut List<'_>) {
@@ -13,7 +14,7 @@ pub(super) fn deepseek2(list: &mut List<'_>) {
     });
 }
 
-/// DeepSeek V3.2: with the sparse-attention indexer.
+/// DeepSeek V3.2 and GLM 5: with the sparse-attention indexer.
 pub(super) fn deepseek32(list: &mut List<'_>) {
     list.frame();
     list.all_blocks(|list| {
@@ -56,11 +57,11 @@ impl List<'_> {
         self.add(stem!("attn_output.weight"), [heads * value, d]);
     }
 
-    /// The sparse-attention indexer.
+    /// The sparse-attention indexer, in the blocks that have one of their own.
     pub(super) fn indexer(&mut self) {
+        let Attention::Latent(Latent { indexer: Some(indexer), .. }) = self.block().attention else { return };
         let d = self.d();
-        let heads = u64::from(self.hp.indexer_head_count.unwrap_or(0));
-        let key = u64::from(self.hp.indexer_key_length.unwrap_or(0));
+        let (heads, key) = (u64::from(indexer.head_count), u64::from(indexer.key_length));
         self.add(stem!("indexer.k_norm.weight"), [key]);
         self.add(stem!("indexer.k_norm.bias"), [key]);
         self.add(stem!("indexer.proj.weight"), [d, heads]);

@@ -169,3 +169,12 @@ pub(super) fn gpt_oss(list: &mut List<'_>) {
         list.expert_biases();
     });
 }
+
+/// OLMo: norms without weights.
+pub(super) fn olmo(list: &mut List<'_>) {
+    list.token_embedding_and_output();
+    list.main_blocks(|list| {
+        list.heads_attention();
+        list.feed_forward();
+    });
+}

@@ -5,12 +5,15 @@
 //! `load_arch_tensors` in `src/models/<architecture>.cpp` for shapes, llama-cpp-sys-2 0.1.161.
 
 mod gemma;
+mod gpt;
 mod hybrid;
 mod latent;
 mod list;
 mod llama;
 mod parts;
 mod qwen;
+mod rwkv;
+mod windowed;
 
 use alloc::{format, vec::Vec};
 
@@ -67,30 +70,42 @@ type Writer = fn(&mut List<'_>);
 /// The function that writes an architecture's list.
 fn writer(architecture: &str) -> Option<Writer> {
     Some(match architecture {
-        "llama" | "granite" => llama::llama,
+        "llama" | "llama-embed" | "granite" => llama::llama,
         "llama4" => llama::llama4,
-        "qwen2" | "smollm3" | "internlm2" => llama::plain,
+        "qwen2" | "smollm3" | "internlm2" | "baichuan" | "xverse" | "dream" | "deepseek" | "deepseek2-ocr" | "bailingmoe" => {
+            llama::plain
+        }
         "phi3" => llama::phi3,
         "phimoe" => llama::phimoe,
         "command-r" => llama::command_r,
         "starcoder2" => llama::starcoder2,
+        "olmo" => llama::olmo,
         "olmo2" => llama::olmo2,
         "falcon" => llama::falcon,
         "minimax-m2" => llama::minimax_m2,
-        "ernie4_5" | "ernie4_5-moe" => llama::plain,
+        "ernie4_5" | "ernie4_5-moe" | "paddleocr" => llama::plain,
         "glm4" => llama::glm4,
         "glm4moe" => llama::glm4moe,
         "gpt-oss" => llama::gpt_oss,
+        "gptneox" => gpt::gptneox,
+        "gpt2" => gpt::gpt2,
+        "mimo2" => windowed::mimo2,
+        "step35" => windowed::step35,
+        "laguna" => windowed::laguna,
+        "cohere2moe" => windowed::cohere2moe,
+        "minimax-m3" => windowed::minimax_m3,
+        "deci" => windowed::deci,
+        "rwkv7" => rwkv::rwkv7,
         "gemma" => gemma::gemma,
         "gemma2" => gemma::gemma2,
         "gemma3" => gemma::gemma3,
         "gemma3n" => gemma::gemma3n,
         "gemma4" => gemma::gemma4,
-        "qwen3" | "qwen3moe" => qwen::qwen3,
+        "qwen3" | "qwen3moe" | "hunyuan_vl" => qwen::qwen3,
         "qwen3next" => qwen::qwen3next,
         "qwen35" | "qwen35moe" => qwen::qwen35,
-        "deepseek2" => latent::deepseek2,
-        "deepseek32" => latent::deepseek32,
+        "deepseek2" | "mistral4" => latent::deepseek2,
+        "deepseek32" | "glm-dsa" => latent::deepseek32,
         "granitehybrid" => hybrid::granitehybrid,
         "nemotron_h" => hybrid::nemotron_h,
         "jamba" => hybrid::jamba,

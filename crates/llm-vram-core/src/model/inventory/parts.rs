@@ -28,9 +28,14 @@ impl List<'_> {
 
     /// As [`List::frame`], with another name for the final norm.
     pub(super) fn frame_with(&mut self, norm: Stem) {
+        self.token_embedding_and_output();
+        self.add(norm, [self.d()]);
+    }
+
+    /// Token embedding and, unless tied, the output matrix; a classification head, where present.
+    pub(super) fn token_embedding_and_output(&mut self) {
         let (d, vocab) = (self.d(), self.vocab());
         self.add(stem!("token_embd.weight"), [d, vocab]);
-        self.add(norm, [d]);
         if !self.facts().tied {
             self.add(stem!("output.weight"), [d, vocab]);
             if self.facts().output_bias {
@@ -179,7 +184,9 @@ impl List<'_> {
         let (d, count, length) = (self.d(), u64::from(count), u64::from(length));
         self.add(stem!("ffn_gate_inp.weight"), [d, count]);
         if self.facts().exp_probs_b {
-            self.add(stem!("exp_probs_b.bias"), [count]);
+            // The loader asks for this one without a suffix (llama.cpp, `src/models/hy-v3.cpp`).
+            let without_suffix = self.hp.architecture == "hy_v3";
+            self.add(if without_suffix { stem!("exp_probs_b") } else { stem!("exp_probs_b.bias") }, [count]);
         }
         if self.facts().fused_gate_up_exps {
             self.add(stem!("ffn_gate_up_exps.weight"), [d, 2 * length, count]);
