@@ -17,7 +17,7 @@ pub use recipe::{MixedRecipe, MlxQuantisation};
 use crate::{
     error::{Error, ErrorKind, Result},
     model::Model,
-    units::Bytes,
+    units::{BitsPerWeight, Bytes},
 };
 
 /// How MLX codes a group of weights.
@@ -134,6 +134,14 @@ impl MlxPrecision {
     #[must_use]
     pub const fn group_size(self) -> u32 {
         self.group_size
+    }
+
+    /// Stored bits per weight, scales and biases included: bits + 8 × overhead ÷ group.
+    #[must_use]
+    pub fn bits_per_weight(self) -> BitsPerWeight {
+        let group = u64::from(self.group_size);
+        BitsPerWeight::new(u64::from(self.bits) * group + 8 * self.mode.group_overhead_bytes(), group)
+            .unwrap_or(BitsPerWeight::whole(16))
     }
 
     /// The bytes of a matrix of `rows` rows (experts and heads multiplied in) and `columns` inputs:

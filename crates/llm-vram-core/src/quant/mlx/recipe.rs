@@ -10,6 +10,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     model::Model,
+    units::BitsPerWeight,
 };
 
 /// A mixed recipe of `mlx_lm.convert --quant-predicate`.
@@ -104,6 +105,16 @@ impl MlxQuantisation {
         match (bits.parse(), group) {
             (Ok(bits), Some(group)) => Ok(Some(Self::Uniform(MlxPrecision::new(MlxMode::Affine, bits, group)?))),
             _ => Ok(None),
+        }
+    }
+
+    /// The bits of the coded weights with their scales and biases, where one precision stands for the model.
+    #[must_use]
+    pub fn nominal_bits(&self) -> Option<BitsPerWeight> {
+        match self {
+            Self::None => Some(BitsPerWeight::whole(16)),
+            Self::Uniform(precision) => Some(precision.bits_per_weight()),
+            Self::Mixed(..) | Self::ExpertsMxfp4(_) => None,
         }
     }
 
