@@ -92,10 +92,25 @@ const KEPT_IN_GLM5_NEXT: &[&str] = &[
 
 /// Of the kept matrices, those that the converter leaves at the checkpoint's type instead of F32.
 ///
-/// Source: llama.cpp, `convert_hf_to_gguf.py` (`prepare_tensors`: the list of tensors written as F32 does not
-/// name them); confirmed by the sizes of Gemma 3n and Gemma 4 files.
-const KEPT_AT_SOURCE: &[&str] =
-    &["altup_proj", "altup_unembd_proj", "altup_router.weight", "laurel_l", "laurel_r", "per_layer_model_proj"];
+/// Source: llama.cpp, `convert_hf_to_gguf.py` (`prepare_tensors`: the list of tensors written as F32 does not name
+/// them). The sizes of Gemma 3n and Gemma 4 files confirm theirs; the others are read from the source alone.
+const KEPT_AT_SOURCE: &[&str] = &[
+    "altup_proj",
+    "altup_unembd_proj",
+    "altup_router.weight",
+    "laurel_l",
+    "laurel_r",
+    "per_layer_model_proj",
+    "indexer.k_proj.weight",
+    "indexer.q_proj.weight",
+    "time_mix_v1.weight",
+    "time_mix_v2.weight",
+    "time_mix_a1.weight",
+    "time_mix_a2.weight",
+    "time_mix_g1.weight",
+    "time_mix_g2.weight",
+    "attn_rel_b.weight",
+];
 
 /// Names of tensors that a published model does not have as parameters: tables that the converter computes,
 /// buffers, and the classification head that it cuts out of a reranker's output matrix.
@@ -121,9 +136,14 @@ impl Storage {
     /// ```
     #[must_use]
     pub fn of(architecture: &str, stem: &str, dimensions: usize) -> Self {
-        let by_name = Self::by_name(stem);
+        if dimensions < 2 {
+            return Self::KeptF32;
+        }
         let kept_here = || architecture == "glm5-next" && KEPT_IN_GLM5_NEXT.iter().any(|part| stem.contains(part));
-        if dimensions < 2 || (by_name == Self::Quantisable && kept_here()) { Self::KeptF32 } else { by_name }
+        match Self::by_name(stem) {
+            Self::Quantisable if kept_here() => Self::KeptSource,
+            by_name => by_name,
+        }
     }
 
     /// What the name alone says about a tensor of two or more dimensions.

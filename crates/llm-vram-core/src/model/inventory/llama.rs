@@ -4,6 +4,7 @@ use super::{
     list::{List, stem},
     parts::Projections,
 };
+use crate::model::Attention;
 
 /// What is assumed of an architecture without a list of its own.
 pub(super) fn assumed(list: &mut List<'_>) {
@@ -11,7 +12,12 @@ pub(super) fn assumed(list: &mut List<'_>) {
     list.rope_freqs();
     list.all_blocks(|list| {
         list.norms();
-        list.heads_attention();
+        if matches!(list.block().attention, Attention::Latent(_)) {
+            list.latent_attention();
+            list.indexer();
+        } else {
+            list.heads_attention();
+        }
         if list.facts().qk_norm {
             list.head_norms();
         }
