@@ -15,7 +15,7 @@ use crate::{
     error::Result,
     hardware::{Backend, Hardware},
     model::{Model, Warning},
-    quant::WeightFormat,
+    quant::{FormatFamily, WeightFormat},
     units::Bytes,
     workload::Workload,
 };
@@ -207,6 +207,16 @@ pub trait Engine: Sync {
 
     /// The interfaces on which it runs.
     fn backends(&self) -> &'static [Backend];
+
+    /// The families of weight formats that it loads, the usual one first.
+    fn families(&self) -> &'static [FormatFamily] {
+        &[FormatFamily::Gguf]
+    }
+
+    /// A cache type of about half the size that it offers, in its own word.
+    fn smaller_cache_type(&self) -> Option<&'static str> {
+        None
+    }
 
     /// Whether it can keep layers or experts in the host's memory.
     fn offloads_to_host(&self) -> bool {

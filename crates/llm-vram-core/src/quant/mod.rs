@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod checkpoint_weights;
+mod family;
 mod file_type;
 mod format;
 mod ggml;
@@ -12,6 +13,7 @@ mod weights;
 
 pub use checkpoint::{CheckpointFormat, Fp8Scales};
 use checkpoint_weights::checkpoint_bytes;
+pub use family::FormatFamily;
 pub use file_type::FileType;
 pub use format::WeightFormat;
 pub use ggml::GgmlType;
