@@ -7,6 +7,7 @@ mod detect;
 pub mod gguf;
 pub mod limits;
 mod read_error;
+pub mod safetensors;
 
 pub use detect::{InputKind, detect};
 pub use read_error::ReadError;
