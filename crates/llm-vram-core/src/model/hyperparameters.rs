@@ -103,6 +103,8 @@ pub struct Facts {
     pub qk_norm: bool,
     /// The state-space convolution has a bias.
     pub conv_bias: bool,
+    /// A Mamba 2 mixer beside attention has a norm before its output projection (Falcon-H1).
+    pub ssm_norm: bool,
     /// The output head has a bias.
     pub output_bias: bool,
     /// A classification head of that many rows is present (rerankers).
@@ -137,6 +139,7 @@ impl Default for Facts {
             rope_factors: false,
             qk_norm: false,
             conv_bias: false,
+            ssm_norm: false,
             output_bias: false,
             cls_out: 0,
             layer_scale: false,
@@ -255,6 +258,8 @@ pub struct Hyperparameters {
     pub expert_shared_feed_forward_length: Option<u32>,
     /// Number of shared experts, each as wide as a routed one.
     pub expert_shared_count: u32,
+    /// Width to which hidden states are projected for the routed experts (Nemotron 3); 0 without.
+    pub moe_latent_size: u32,
     /// How many of the first blocks are dense.
     pub leading_dense_block_count: u32,
     /// Every how many blocks experts stand (Llama 4); 0 if in all.
@@ -409,6 +414,7 @@ impl Hyperparameters {
             self.expert_shared_feed_forward_length.unwrap_or(0),
             self.ssm_inner_size,
             self.embedding_length_per_layer_input,
+            self.moe_latent_size,
         ];
         for width in widths {
             bounds::EXPERT_FEED_FORWARD_LENGTH.check(width.into())?;

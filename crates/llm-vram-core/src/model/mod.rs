@@ -98,6 +98,20 @@ impl Model {
         self
     }
 
+    /// Adds the tensors of a vision or audio tower, and remarks.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutOfRange`] if the tensors then hold more than 2^50 parameters.
+    pub fn with_tower(mut self, tower: Vec<Tensor>, warnings: Vec<Warning>) -> Result<Self> {
+        self.tensors.extend(tower.into_iter().map(|tensor| Tensor { group: Group::Tower, ..tensor }));
+        for warning in warnings {
+            if self.warnings.iter().all(|known| known.code != warning.code) {
+                self.warnings.push(warning);
+            }
+        }
+        self.bounded()
+    }
+
     fn bounded(self) -> Result<Self> {
         let total = self.tensors.iter().map(|tensor| u128::from(tensor.elements())).sum::<u128>();
         match u64::try_from(total) {

@@ -161,11 +161,12 @@ impl Storage {
 impl Origin {
     /// Where a tensor comes from, by the name without its block prefix.
     ///
-    /// ERNIE's selection bias is a parameter of the published model, everybody else's is a buffer
-    /// (transformers 5.23, `modeling_ernie4_5_moe.py`).
+    /// The selection bias of ERNIE, AFMoE and Laguna is a parameter of the published model, everybody else's
+    /// is a buffer (transformers 5.23, `modeling_ernie4_5_moe.py`, `modeling_afmoe.py`, `modeling_laguna.py`).
     #[must_use]
     pub fn of(architecture: &str, stem: &str) -> Self {
-        if architecture == "ernie4_5-moe" && stem == "exp_probs_b.bias" { Self::Checkpoint } else { Self::by_name(stem) }
+        let is_parameter = matches!(architecture, "ernie4_5-moe" | "afmoe" | "laguna");
+        if is_parameter && stem == "exp_probs_b.bias" { Self::Checkpoint } else { Self::by_name(stem) }
     }
 
     pub(super) const fn by_name(stem: &str) -> Self {

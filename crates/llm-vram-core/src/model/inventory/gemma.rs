@@ -94,6 +94,7 @@ pub(super) fn gemma4(list: &mut List<'_>) {
                 stem!("post_ffw_norm_1.weight"),
                 stem!("post_ffw_norm_2.weight"),
             ]);
+            list.add(stem!("ffn_down_exps.scale"), [list.hp.expert_count.into()]);
         }
         if has_per_layer {
             list.per_layer_input();

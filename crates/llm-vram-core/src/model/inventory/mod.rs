@@ -8,10 +8,12 @@ mod gemma;
 mod gpt;
 mod hybrid;
 mod latent;
+mod linear;
 mod list;
 mod llama;
 mod parts;
 mod qwen;
+mod relatives;
 mod rwkv;
 mod windowed;
 
@@ -111,6 +113,29 @@ fn writer(architecture: &str) -> Option<Writer> {
         "jamba" => hybrid::jamba,
         "mamba" => hybrid::mamba,
         "lfm2" => hybrid::lfm2,
+        "mistral3" | "exaone" | "granitemoe" => llama::llama,
+        "qwen2vl" => llama::plain,
+        "qwen2moe" => relatives::qwen2moe,
+        "qwen3vl" | "qwen3vlmoe" | "hunyuan-dense" | "hunyuan-moe" | "hy_v3" | "dots1" | "exaone-moe" => relatives::head_normed,
+        "bailingmoe2" => relatives::bailingmoe2,
+        "olmoe" => relatives::olmoe,
+        "cohere2" => relatives::cohere2,
+        "exaone4" => relatives::exaone4,
+        "seed_oss" => relatives::seed_oss,
+        "apertus" => relatives::apertus,
+        "arcee" => relatives::arcee,
+        "nemotron" => relatives::nemotron,
+        "stablelm" => relatives::stablelm,
+        "phi2" => relatives::phi2,
+        "bitnet" => relatives::bitnet,
+        "afmoe" => relatives::afmoe,
+        "lfm2moe" => hybrid::lfm2,
+        "mamba2" => linear::mamba2,
+        "falcon-h1" => linear::falcon_h1,
+        "nemotron_h_moe" => linear::nemotron_h_moe,
+        "minimax-01" => linear::minimax_01,
+        "kimi-linear" => linear::kimi_linear,
+        "olmo_hybrid" => linear::olmo_hybrid,
         _ => return None,
     })
 }

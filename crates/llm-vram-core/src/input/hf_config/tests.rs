@@ -1,0 +1,162 @@
+use alloc::{format, string::String};
+
+use super::*;
+
+const LLAMA: &str = r#"{"model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
+    "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 128256}"#;
+
+fn kind(json: &str) -> ErrorKind {
+    match HfConfig::read(json).and_then(|config| config.model()) {
+        Ok(_) => panic!("accepted: {json}"),
+        Err(error) => error.kind(),
+    }
+}
+
+fn with(field: &str, value: &str) -> String {
+    let start = LLAMA.find(&format!("\"{field}\":")).unwrap();
+    let end = start + LLAMA[start..].find([',', '}']).unwrap();
+    format!("{}\"{field}\": {value}{}", &LLAMA[..start], &LLAMA[end..])
+}
+
+#[test]
+fn wrong_values_name_their_path() {
+    let cases = [
+        ("hidden_size", "-1", ErrorKind::OutOfRange),
+        ("hidden_size", "0", ErrorKind::OutOfRange),
+        ("hidden_size", "1e30", ErrorKind::InvalidValue),
+        ("hidden_size", "4096.5", ErrorKind::InvalidValue),
+        ("hidden_size", "NaN", ErrorKind::InvalidValue),
+        ("hidden_size", "Infinity", ErrorKind::InvalidValue),
+        ("hidden_size", "\"4096\"", ErrorKind::InvalidValue),
+        ("hidden_size", "[4096]", ErrorKind::InvalidValue),
+        ("hidden_size", "true", ErrorKind::InvalidValue),
+        ("hidden_size", "18446744073709551615", ErrorKind::OutOfRange),
+        ("num_hidden_layers", "4294967296", ErrorKind::OutOfRange),
+        ("vocab_size", "null", ErrorKind::MissingField),
+        ("num_attention_heads", "99999", ErrorKind::OutOfRange),
+    ];
+    for (field, value, expected) in cases {
+        let error = HfConfig::read(&with(field, value)).unwrap_err();
+        assert_eq!(error.kind(), expected, "{field} = {value}: {error}");
+        assert_eq!(error.field_name(), Some(field), "{error}");
+        let nested = format!("{{\"model_type\": \"gemma3\", \"text_config\": {}}}", with(field, value));
+        let error = HfConfig::read(&nested).unwrap_err();
+        assert_eq!(error.field_name(), Some(&*format!("text_config.{field}")), "{error}");
+    }
+}
+
+#[test]
+fn contradictions_are_errors() {
+    assert_eq!(kind(&with("num_key_value_heads", "5")), ErrorKind::Contradiction);
+    assert_eq!(kind(&with("num_attention_heads", "0")), ErrorKind::Contradiction);
+    assert_eq!(kind(r#"{"model_type": "gemma3_text", "layer_types": ["full_attention"]}"#), ErrorKind::Contradiction);
+    assert_eq!(kind(r#"{"model_type": "nemotron_h", "hybrid_override_pattern": "MX"}"#), ErrorKind::InvalidValue);
+    assert_eq!(kind(r#"{"model_type": "jamba", "attn_layer_period": 2, "attn_layer_offset": 2}"#), ErrorKind::Contradiction);
+}
+
+#[test]
+fn what_is_no_model_config_is_refused() {
+    assert_eq!(kind("{}"), ErrorKind::MissingField);
+    assert_eq!(kind(r#"{"model_type": 3}"#), ErrorKind::InvalidValue);
+    assert_eq!(kind(r#"{"model_type": "somethingnew"}"#), ErrorKind::MissingField);
+    assert_eq!(kind(r#"{"model_type": "llama", "model_type": "qwen2"}"#), ErrorKind::Contradiction);
+    let deep = format!("{{\"model_type\": {}", "[".repeat(5000));
+    assert_eq!(kind(&deep), ErrorKind::Malformed);
+}
+
+#[test]
+fn unknown_types_give_a_bound_that_says_so() {
+    let config = HfConfig::read(&LLAMA.replace("\"llama\"", "\"somethingnew\"")).unwrap();
+    assert_eq!(config.warnings()[0].code, "unknown_architecture");
+    let (unknown, known) = (config.model().unwrap(), HfConfig::read(LLAMA).unwrap().model().unwrap());
+    assert_eq!(unknown.parameters().total, known.parameters().total);
+    assert_eq!(unknown.warnings().len(), 1);
+}
+
+#[test]
+fn class_defaults_are_named() {
+    let config =
+        HfConfig::read(r#"{"model_type": "gemma3", "text_config": {"hidden_size": 2560, "num_hidden_layers": 34}}"#).unwrap();
+    assert_eq!(config.hyperparameters().vocab_size, 262_208);
+    let warning = config.warnings().iter().find(|warning| warning.code == "class_default").unwrap();
+    assert!(warning.message.contains("vocab_size") && !warning.message.contains("hidden_size"), "{}", warning.message);
+}
+
+#[test]
+fn prediction_layers_are_optional() {
+    let json = r#"{"model_type": "glm4_moe", "hidden_size": 4096, "num_hidden_layers": 46, "num_attention_heads": 96, "head_dim": 128,
+        "num_key_value_heads": 8, "n_routed_experts": 128, "num_experts_per_tok": 8, "first_k_dense_replace": 1,
+        "attention_bias": true, "num_nextn_predict_layers": 1, "vocab_size": 151552, "torch_dtype": "bfloat16",
+        "quantization_config": {"quant_method": "fp8"}}"#;
+    let config = HfConfig::read(json).unwrap();
+    assert_eq!((config.prediction_layers(), config.dtype(), config.quant_method()), (1, Some("bfloat16"), Some("fp8")));
+    assert_eq!(config.model().unwrap().parameters().mtp, 0);
+    // The published checkpoint of GLM-4.5-Air lists 110,468,824,832 parameters.
+    assert_eq!(config.model_with_prediction().unwrap().parameters().total, 110_468_824_832);
+}
+
+/// Every truncation and every replaced byte of a real config gives an answer or an error.
+#[test]
+fn mutilated_configs_never_panic() {
+    let json = r#"{"model_type":"qwen3_5","text_config":{"layer_types":["linear_attention","full_attention"],"hidden_size":64,
+        "num_hidden_layers":2,"num_attention_heads":4,"num_key_value_heads":2,"vocab_size":100,"head_dim":16,"intermediate_size":32,
+        "time_step_limit":[0.0,Infinity]},"vision_config":{"depth":2,"hidden_size":8,"out_hidden_size":64}}"#;
+    assert!(HfConfig::read(json).unwrap().model().is_ok());
+    for length in 0..json.len() {
+        assert!(HfConfig::read(&json[..length]).is_err());
+        for byte in ["0", "9", "-", "\"", "}", "]", ",", "e"] {
+            let mutilated = format!("{}{byte}{}", &json[..length], &json[length + 1..]);
+            let _ = HfConfig::read(&mutilated).and_then(|config| config.model_with_prediction());
+        }
+    }
+}
+
+/// Extreme but allowed numbers in every field of every family stay within checked arithmetic.
+#[test]
+fn extreme_numbers_never_panic() {
+    let fields = [
+        "hidden_size",
+        "intermediate_size",
+        "num_attention_heads",
+        "num_key_value_heads",
+        "head_dim",
+        "vocab_size",
+        "num_experts",
+        "num_experts_per_tok",
+        "moe_intermediate_size",
+        "mamba_expand",
+        "mamba_d_state",
+        "linear_key_head_dim",
+        "linear_num_value_heads",
+        "expand",
+        "state_size",
+        "conv_kernel",
+        "n_groups",
+        "mamba_n_groups",
+        "kv_lora_rank",
+        "qk_rope_head_dim",
+        "num_kv_shared_layers",
+        "decoder_sparse_step",
+        "attn_layer_period",
+        "expert_layer_period",
+        "num_nextn_predict_layers",
+        "block_multiple_of",
+        "sliding_window",
+        "first_k_dense_replace",
+        "num_hidden_layers",
+        "conv_L_cache",
+        "altup_num_inputs",
+        "mamba_n_heads",
+    ];
+    let types = READERS.iter().flat_map(|(types, _, _)| types.iter()).chain(WRAPPERS.iter().map(|(wrapper, _)| wrapper));
+    for model_type in types {
+        for field in fields {
+            for value in ["0", "1", "3", "4096", "2147483648"] {
+                let json = format!(
+                    "{{\"model_type\":\"{model_type}\",\"{field}\":{value},\"vision_config\":{{\"hidden_size\":{value},\"depth\":1}}}}"
+                );
+                let _ = HfConfig::read(&json).and_then(|config| config.model_with_prediction());
+            }
+        }
+    }
+}
