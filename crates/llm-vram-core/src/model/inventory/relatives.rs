@@ -126,16 +126,19 @@ pub(super) fn nemotron(list: &mut List<'_>) {
     });
 }
 
-/// StableLM: layer norms with biases; the 12B normalises each query and key head.
+/// StableLM: layer norms with biases. The 12B normalises each query and key head, and runs attention and network side by
+/// side behind one norm; the fact `qk_norm` stands for both, which no other published model separates.
 pub(super) fn stablelm(list: &mut List<'_>) {
     list.frame_with_norm_bias();
     list.main_blocks(|list| {
-        list.norms();
-        list.vectors([stem!("attn_norm.bias"), stem!("ffn_norm.bias")]);
+        list.vectors([stem!("attn_norm.weight"), stem!("attn_norm.bias")]);
         list.heads_attention();
-        if let (true, Some(heads)) = (list.facts().qk_norm, list.heads()) {
-            list.add(stem!("attn_q_norm.weight"), [heads.key_length.into(), heads.head_count.into()]);
-            list.add(stem!("attn_k_norm.weight"), [heads.key_length.into(), heads.head_count_kv.into()]);
+        match list.heads() {
+            Some(heads) if list.facts().qk_norm => {
+                list.add(stem!("attn_q_norm.weight"), [heads.key_length.into(), heads.head_count.into()]);
+                list.add(stem!("attn_k_norm.weight"), [heads.key_length.into(), heads.head_count_kv.into()]);
+            }
+            _ => list.vectors([stem!("ffn_norm.weight"), stem!("ffn_norm.bias")]),
         }
         list.feed_forward();
     });
