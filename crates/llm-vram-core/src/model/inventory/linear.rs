@@ -1,7 +1,7 @@
 //! Hybrids with linear attention or with experts over latent states, and pure Mamba 2.
 
 use super::list::{List, stem};
-use crate::model::{Attention, FeedForward, MtpExtra};
+use crate::model::{Attention, FeedForward};
 
 /// Mamba 2.
 pub(super) fn mamba2(list: &mut List<'_>) {
@@ -17,8 +17,7 @@ pub(super) fn falcon_h1(list: &mut List<'_>) {
     list.frame();
     list.rope_freqs();
     list.main_blocks(|list| {
-        // The loader asks for the second norm without a suffix (llama.cpp, `src/models/falcon-h1.cpp`).
-        list.vectors([stem!("attn_norm.weight"), stem!("ffn_norm")]);
+        list.norms();
         if list.facts().ssm_norm {
             list.mamba2();
         } else {
@@ -30,29 +29,20 @@ pub(super) fn falcon_h1(list: &mut List<'_>) {
 }
 
 /// Nemotron 3: each block is Mamba 2, attention or experts of two matrices, which may work on a projection
-/// of the hidden state; a prediction block has attention and experts.
+/// of the hidden state.
 pub(super) fn nemotron_h_moe(list: &mut List<'_>) {
     list.frame();
-    list.all_blocks(|list| {
+    list.main_blocks(|list| {
         list.vectors([stem!("attn_norm.weight")]);
         if list.is_recurrent() {
             return list.mamba2();
         }
-        list.heads_attention();
         match list.block().feed_forward {
-            FeedForward::Experts { count, length, shared_length, .. } => {
+            FeedForward::Experts { count, length, shared_length, .. } if list.heads().is_none() => {
                 ungated_experts(list, count.into(), length.into(), shared_length.into());
             }
             FeedForward::Dense { length } => list.ungated(length.into()),
-            FeedForward::None => {}
-        }
-        if list.block().is_mtp {
-            list.vectors([stem!("post_attention_norm.weight")]);
-            list.prediction();
-            // The loader insists on this norm, whatever the others leave out.
-            if list.facts().mtp_extra == MtpExtra::None {
-                list.vectors([stem!("nextn.shared_head_norm.weight")]);
-            }
+            _ => list.heads_attention(),
         }
     });
 }

@@ -126,19 +126,16 @@ pub(super) fn nemotron(list: &mut List<'_>) {
     });
 }
 
-/// StableLM: layer norms with biases. The 12B normalises each query and key head, and runs attention and network side by
-/// side behind one norm; the fact `qk_norm` stands for both, which no other published model separates.
+/// StableLM: layer norms with biases; the 12B normalises each query and key head.
 pub(super) fn stablelm(list: &mut List<'_>) {
     list.frame_with_norm_bias();
     list.main_blocks(|list| {
-        list.vectors([stem!("attn_norm.weight"), stem!("attn_norm.bias")]);
+        list.norms();
+        list.vectors([stem!("attn_norm.bias"), stem!("ffn_norm.bias")]);
         list.heads_attention();
-        match list.heads() {
-            Some(heads) if list.facts().qk_norm => {
-                list.add(stem!("attn_q_norm.weight"), [heads.key_length.into(), heads.head_count.into()]);
-                list.add(stem!("attn_k_norm.weight"), [heads.key_length.into(), heads.head_count_kv.into()]);
-            }
-            _ => list.vectors([stem!("ffn_norm.weight"), stem!("ffn_norm.bias")]),
+        if let (true, Some(heads)) = (list.facts().qk_norm, list.heads()) {
+            list.add(stem!("attn_q_norm.weight"), [heads.key_length.into(), heads.head_count.into()]);
+            list.add(stem!("attn_k_norm.weight"), [heads.key_length.into(), heads.head_count_kv.into()]);
         }
         list.feed_forward();
     });
