@@ -15,6 +15,7 @@ mod plain;
 mod tests;
 mod tower;
 mod unknown;
+mod windowed;
 
 use alloc::{format, string::String, vec::Vec};
 
@@ -118,6 +119,9 @@ const READERS: &[(&[&str], &str, Reader)] = &[
     (&["falcon"], "falcon", plain::falcon),
     (&["falcon_h1"], "falcon-h1", hybrid::falcon_h1),
     (&["mamba", "falcon_mamba"], "mamba", hybrid::mamba),
+    (&["mimo_v2_flash", "mimo_v2"], "mimo2", windowed::mimo2),
+    (&["step3p5", "step3p7"], "step35", windowed::step35),
+    (&["nemotron-nas", "deci"], "deci", windowed::deci),
     (&["mamba2"], "mamba2", hybrid::mamba2),
     (&["lfm2"], "lfm2", hybrid::lfm2),
     (&["lfm2_moe"], "lfm2moe", hybrid::lfm2),
@@ -142,6 +146,7 @@ const WRAPPERS: &[(&str, &str)] = &[
     ("qwen3_vl_moe", "qwen3_vl_moe_text"),
     ("qwen3_5", "qwen3_5_text"),
     ("qwen3_5_moe", "qwen3_5_moe_text"),
+    ("step3p7", "step3p5"),
     ("kimi_k25", "kimi_k2"),
     ("kimi_vl", "deepseek_v3"),
     ("llava", "llama"),

@@ -95,6 +95,21 @@ fn prediction_layers_are_optional() {
     assert_eq!(config.model_with_prediction().unwrap().parameters().total, 110_468_824_832);
 }
 
+#[test]
+fn searched_architectures_state_each_block() {
+    let json = r#"{"model_type": "nemotron-nas", "hidden_size": 8192, "num_hidden_layers": 3, "num_attention_heads": 64,
+        "num_key_value_heads": null, "intermediate_size": null, "vocab_size": 128256, "block_configs": [
+        {"attention": {"n_heads_in_group": 8, "no_op": false}, "ffn": {"ffn_mult": 5.25, "no_op": false}},
+        {"attention": {"no_op": true}, "ffn": {"ffn_mult": 2.625}},
+        {"attention": {"replace_with_linear": true}, "ffn": {"no_op": true}}]}"#;
+    let hp = HfConfig::read(json).unwrap().hyperparameters().clone();
+    assert_eq!(hp.head_count_kv, PerLayer::Each(alloc::vec![8, 0, 0]));
+    assert_eq!(hp.head_count, PerLayer::Each(alloc::vec![64, 0, 64]));
+    assert_eq!(hp.feed_forward_length, PerLayer::Each(alloc::vec![28_672, 14_336, 0]));
+    assert_eq!(kind(&json.replace("5.25", "1e9")), ErrorKind::OutOfRange);
+    assert_eq!(kind(&json.replace("\"num_hidden_layers\": 3", "\"num_hidden_layers\": 4")), ErrorKind::Contradiction);
+}
+
 /// Every truncation and every replaced byte of a real config gives an answer or an error.
 #[test]
 fn mutilated_configs_never_panic() {
