@@ -67,6 +67,11 @@ impl<'a> Fields<'a> {
         Self { object: self.object, path: self.path.clone(), model_type: String::from(model_type), hidden: self.hidden }
     }
 
+    /// The object itself.
+    pub(super) const fn object(&self) -> &'a Object {
+        self.object
+    }
+
     /// The type whose class defaults stand in for absent fields.
     pub(super) fn model_type(&self) -> &str {
         &self.model_type
