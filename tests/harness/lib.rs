@@ -13,7 +13,6 @@
 
 pub mod gguf_writer;
 pub mod llama_cpp_memory;
-pub mod serving;
 
 use std::{
     collections::BTreeMap,

@@ -5,8 +5,6 @@
 
 pub mod llama_cpp;
 pub mod mlx;
-pub mod serving;
-pub mod vllm;
 
 use alloc::{string::String, vec::Vec};
 
