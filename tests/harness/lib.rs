@@ -13,6 +13,7 @@
 
 pub mod gguf_writer;
 pub mod llama_cpp_memory;
+pub mod serving;
 
 use std::{
     collections::BTreeMap,

@@ -124,3 +124,38 @@ fn single_tensors_add_up_to_the_sums() {
     println!("{compared} models and file types: tensor by tensor as in the sums");
     assert_eq!(compared, 2164);
 }
+
+/// Metadata and tokenizer of a real file, in bytes.
+const HEADER_BYTES: std::ops::RangeInclusive<u64> = 1_000_000..=25_000_000;
+
+/// Whether a target's tensors and a header amount to a size that was printed for a file.
+fn admits(row: &Row, recipe: &Recipe, target: QuantTarget) -> bool {
+    [false, true].into_iter().any(|imatrix| {
+        recipe.sizes(target.imatrix(imatrix)).is_ok_and(|tally| {
+            let tensors = tally.padded_bytes.get();
+            tensors + HEADER_BYTES.end() >= row.number("bytes_low") && tensors + HEADER_BYTES.start() <= row.number("bytes_high")
+        })
+    })
+}
+
+/// Publishers also mix types on their own (Unsloth's dynamic files, bartowski's gpt-oss, Google's QAT files), so a part of the
+/// rows fits no rule; what fits must not become less.
+#[test]
+fn sizes_of_published_files() {
+    let recipes = recipes("models.jsonl");
+    let (mut by_recipe, mut by_published, mut neither) = (0, 0, BTreeMap::<String, u32>::new());
+    for row in tsv("published_sizes.tsv") {
+        let recipe = recipes.get(row.text("model")).unwrap_or_else(|| panic!("{}: unknown model", row.place()));
+        let target = target(&row, false);
+        if admits(&row, recipe, target) {
+            by_recipe += 1;
+        } else if admits(&row, recipe, target.published()) {
+            by_published += 1;
+        } else {
+            *neither.entry(row.text("model").to_owned()).or_default() += 1;
+        }
+    }
+    let misses: u32 = neither.values().sum();
+    println!("published files: {by_recipe} fit the recipe, {by_published} the published convention, {misses} neither: {neither:?}");
+    assert_eq!((by_recipe, by_published, misses), (218, 39, 99));
+}

@@ -87,6 +87,10 @@ pub struct Workload {
     pub max_kv_size: Option<u64>,
     /// mlx-lm, oMLX: tokens per prefill call.
     pub prefill_step_size: Option<u64>,
+    /// vLLM: whether prefixes are cached, which costs models with recurrent states a second state per request.
+    pub enable_prefix_caching: Option<bool>,
+    /// vLLM: every attention layer keeps all tokens, windows or not.
+    pub disable_hybrid_kv_cache_manager: Option<bool>,
 }
 
 impl Default for Workload {
@@ -117,6 +121,8 @@ impl Default for Workload {
             block_size: None,
             max_kv_size: None,
             prefill_step_size: None,
+            enable_prefix_caching: None,
+            disable_hybrid_kv_cache_manager: None,
         }
     }
 }

@@ -5,6 +5,8 @@
 
 pub mod llama_cpp;
 pub mod mlx;
+pub mod serving;
+pub mod vllm;
 
 use alloc::{string::String, vec::Vec};
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Model, Origin, Tensor, tensor::Group};
+use super::{Model, Origin, Tensor, storage::contains, tensor::Group};
 
 /// Parameter counts of a model.
 ///
@@ -71,7 +71,7 @@ impl Model {
                     if is_lookup(tensor, tied) {
                         counts.lookup += elements;
                     }
-                    if hp.expert_count > 0 && tensor.stem.starts_with("ffn_") && tensor.stem.contains("_exps.") {
+                    if hp.expert_count > 0 && contains(&tensor.stem, "_exps.") {
                         let unused = hp.expert_count - hp.expert_used_count.min(hp.expert_count);
                         idle += elements / u64::from(hp.expert_count) * u64::from(unused);
                     }

@@ -5,6 +5,7 @@
 
 pub mod buffer;
 pub mod cache;
+pub mod compute;
 pub mod context;
 pub mod options;
 pub mod output;
