@@ -1,5 +1,5 @@
 //! Quantised checkpoints against published counts, exact sizes and what vLLM logs.
-#![allow(clippy::expect_used)]
+#![allow(clippy::expect_used, clippy::expect_fun_call)]
 
 use std::collections::BTreeMap;
 

@@ -6,6 +6,8 @@
 extern crate alloc;
 
 pub mod bounds;
+#[cfg(feature = "catalog")]
+pub mod catalog;
 pub mod derivation;
 pub mod engine;
 pub mod error;

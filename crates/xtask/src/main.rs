@@ -1,3 +1,32 @@
-//! Developer commands.
+//! Developer commands: `cargo xtask <command>`.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use xtask::commands;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Developer commands", arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check the catalog's files and write its embedded form.
+    Bake(commands::bake::Arguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Bake(arguments) => commands::bake::run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}

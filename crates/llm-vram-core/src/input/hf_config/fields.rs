@@ -17,7 +17,7 @@ const SYNONYMS: &[&[&str]] = &[
     &["hidden_size", "n_embd", "d_model", "dim"],
     &["num_hidden_layers", "n_layer", "n_layers", "num_layers"],
     &["num_attention_heads", "n_head", "n_heads", "num_heads"],
-    &["num_key_value_heads", "num_kv_heads"],
+    &["num_key_value_heads", "num_kv_heads", "num_attention_groups"],
     &["max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "model_max_length"],
     &["moe_intermediate_size", "expert_ffn_hidden_size"],
     &["intermediate_size", "block_ff_dim", "ffn_hidden_size", "ffn_dim", "n_inner"],
@@ -65,6 +65,11 @@ impl<'a> Fields<'a> {
     /// The same fields read as another type.
     pub(super) fn typed(&self, model_type: &str) -> Self {
         Self { object: self.object, path: self.path.clone(), model_type: String::from(model_type), hidden: self.hidden }
+    }
+
+    /// The object itself.
+    pub(super) const fn object(&self) -> &'a Object {
+        self.object
     }
 
     /// The type whose class defaults stand in for absent fields.
@@ -276,6 +281,22 @@ impl<'a> Fields<'a> {
             None | Some((_, Json::Null)) => Ok(None),
             Some((name, other)) => Err(self.wrong(name, other, "a list")),
         }
+    }
+
+    /// The objects of a list, or `None`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidValue`] for anything else.
+    pub(super) fn objects(&self, key: &str) -> Result<Option<Vec<Self>>> {
+        let Some((name, list)) = self.list(key)? else { return Ok(None) };
+        let object = |(at, item): (usize, &'a Json)| {
+            let name = format!("{name}[{at}]");
+            match item {
+                Json::Object(object) => Ok(Self::new(object, self.path(&name), String::new())),
+                other => Err(self.wrong(&name, other, "an object")),
+            }
+        };
+        list.iter().enumerate().map(object).collect::<Result<_>>().map(Some)
     }
 
     /// A nested object, read as a configuration of its own `model_type` or else of `model_type`.

@@ -161,6 +161,7 @@ pub(super) fn nemotron_h(fields: &Fields<'_>, _architecture: &str) -> Result<Hyp
     let kinds: Vec<char> = match (fields.texts("layer_types")?, fields.text("hybrid_override_pattern")?) {
         (Some(kinds), _) => kinds.iter().map(|kind| letter(fields, kind)).collect::<Result<_>>()?,
         (None, Some(pattern)) => pattern.chars().collect(),
+        (None, None) if fields.states("num_hidden_layers") => return Err(no_pattern(fields)),
         (None, None) => alloc::vec!['M', 'E', '*', '-'],
     };
     if let Some(unknown) = kinds.iter().find(|kind| !matches!(kind, 'M' | 'E' | '*' | '-')) {
@@ -202,6 +203,14 @@ pub(super) fn nemotron_h(fields: &Fields<'_>, _architecture: &str) -> Result<Hyp
         hp.moe_latent_size = fields.positive("moe_latent_size")?.unwrap_or(0);
     }
     Ok(hp)
+}
+
+#[cold]
+fn no_pattern(fields: &Fields<'_>) -> Error {
+    let path = fields.path("hybrid_override_pattern");
+    Error::new(ErrorKind::MissingField, format!("the config has neither `{path}` nor `{}`", fields.path("layers_block_type")))
+        .field(path)
+        .help("give the model's own config.json: which layers attend is not guessed")
 }
 
 #[cold]

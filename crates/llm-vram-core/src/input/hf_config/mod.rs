@@ -10,11 +10,13 @@ mod hybrid;
 mod json;
 mod latent;
 mod plain;
+mod published;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;
 mod tower;
 mod unknown;
+mod windowed;
 
 use alloc::{format, string::String, vec::Vec};
 
@@ -23,6 +25,7 @@ use fields::Fields;
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{Hyperparameters, Model, PerLayer, Tensor, Warning, WindowPattern},
+    quant::WeightFormat,
 };
 
 /// A configuration that has been read.
@@ -46,7 +49,7 @@ pub struct HfConfig {
     checkpoint_only: u64,
     tower: Vec<Tensor>,
     dtype: Option<String>,
-    quant_method: Option<String>,
+    published_format: Option<WeightFormat>,
     warnings: Vec<Warning>,
 }
 
@@ -118,6 +121,9 @@ const READERS: &[(&[&str], &str, Reader)] = &[
     (&["falcon"], "falcon", plain::falcon),
     (&["falcon_h1"], "falcon-h1", hybrid::falcon_h1),
     (&["mamba", "falcon_mamba"], "mamba", hybrid::mamba),
+    (&["mimo_v2_flash", "mimo_v2"], "mimo2", windowed::mimo2),
+    (&["step3p5", "step3p7"], "step35", windowed::step35),
+    (&["nemotron-nas", "deci"], "deci", windowed::deci),
     (&["mamba2"], "mamba2", hybrid::mamba2),
     (&["lfm2"], "lfm2", hybrid::lfm2),
     (&["lfm2_moe"], "lfm2moe", hybrid::lfm2),
@@ -142,6 +148,7 @@ const WRAPPERS: &[(&str, &str)] = &[
     ("qwen3_vl_moe", "qwen3_vl_moe_text"),
     ("qwen3_5", "qwen3_5_text"),
     ("qwen3_5_moe", "qwen3_5_moe_text"),
+    ("step3p7", "step3p5"),
     ("kimi_k25", "kimi_k2"),
     ("kimi_vl", "deepseek_v3"),
     ("llava", "llama"),
@@ -209,6 +216,7 @@ impl HfConfig {
             Some(quantisation) => Some(quantisation),
             None => text.nested("quantization_config", "")?,
         };
+        let mlx = wrapper.nested("quantization", "")?;
         Ok(Self {
             model_type: String::from(model_type),
             prediction_layers: crate::bounds::NEXTN_PREDICT_LAYERS.check_u32(prediction_layers.into())?,
@@ -216,7 +224,7 @@ impl HfConfig {
             hyperparameters,
             tower,
             dtype: dtype.map(String::from),
-            quant_method: quantisation.map_or(Ok(None), |fields| fields.text("quant_method"))?.map(String::from),
+            published_format: published::read(quantisation.as_ref(), mlx.as_ref(), dtype)?,
             warnings,
         })
     }
@@ -308,10 +316,11 @@ impl HfConfig {
         self.dtype.as_deref()
     }
 
-    /// The quantisation that the weights are published in, for example `fp8` or `awq`.
+    /// The format that the repository's weights are published in, where the config says so: plain, or by its
+    /// `quantization_config` (FP8, AWQ, GPTQ, compressed-tensors, NF4, MXFP4, NVFP4, EXL2, EXL3) or by MLX's `quantization`.
     #[must_use]
-    pub fn quant_method(&self) -> Option<&str> {
-        self.quant_method.as_deref()
+    pub const fn published_format(&self) -> Option<WeightFormat> {
+        self.published_format
     }
 
     /// What was assumed or left out.

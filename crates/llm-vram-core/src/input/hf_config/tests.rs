@@ -89,10 +89,54 @@ fn prediction_layers_are_optional() {
         "attention_bias": true, "num_nextn_predict_layers": 1, "vocab_size": 151552, "torch_dtype": "bfloat16",
         "quantization_config": {"quant_method": "fp8"}}"#;
     let config = HfConfig::read(json).unwrap();
-    assert_eq!((config.prediction_layers(), config.dtype(), config.quant_method()), (1, Some("bfloat16"), Some("fp8")));
+    assert_eq!((config.prediction_layers(), config.dtype()), (1, Some("bfloat16")));
     assert_eq!(config.model().unwrap().parameters().mtp, 0);
     // The published checkpoint of GLM-4.5-Air lists 110,468,824,832 parameters.
     assert_eq!(config.model_with_prediction().unwrap().parameters().total, 110_468_824_832);
+}
+
+#[test]
+fn searched_architectures_state_each_block() {
+    let json = r#"{"model_type": "nemotron-nas", "hidden_size": 8192, "num_hidden_layers": 3, "num_attention_heads": 64,
+        "num_key_value_heads": null, "intermediate_size": null, "vocab_size": 128256, "block_configs": [
+        {"attention": {"n_heads_in_group": 8, "no_op": false}, "ffn": {"ffn_mult": 5.25, "no_op": false}},
+        {"attention": {"no_op": true}, "ffn": {"ffn_mult": 2.625}},
+        {"attention": {"replace_with_linear": true}, "ffn": {"no_op": true}}]}"#;
+    let hp = HfConfig::read(json).unwrap().hyperparameters().clone();
+    assert_eq!(hp.head_count_kv, PerLayer::Each(alloc::vec![8, 0, 0]));
+    assert_eq!(hp.head_count, PerLayer::Each(alloc::vec![64, 0, 64]));
+    assert_eq!(hp.feed_forward_length, PerLayer::Each(alloc::vec![28_672, 14_336, 0]));
+    assert_eq!(kind(&json.replace("5.25", "1e9")), ErrorKind::OutOfRange);
+    assert_eq!(kind(&json.replace("\"num_hidden_layers\": 3", "\"num_hidden_layers\": 4")), ErrorKind::Contradiction);
+}
+
+#[test]
+fn the_published_format_is_read() {
+    let cases = [
+        (r#""torch_dtype": "bfloat16""#, "BF16"),
+        (r#""quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}"#, "FP8-block"),
+        (r#""quantization_config": {"quant_method": "fbgemm_fp8"}"#, "FP8"),
+        (r#""quantization_config": {"quant_method": "awq", "bits": 4, "group_size": 64}"#, "AWQ-g64"),
+        (r#""quantization_config": {"quant_method": "gptq", "bits": 8, "group_size": 32}"#, "GPTQ-8bit-g32"),
+        (r#""quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": true}"#, "NF4"),
+        (r#""quantization_config": {"quant_method": "exl3", "bits": 4.25}"#, "EXL3-4.25bpw"),
+        (r#""quantization": {"group_size": 64, "bits": 4}"#, "MLX-4bit-g64"),
+        (
+            r#""quantization_config": {"quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups":
+               {"group_0": {"weights": {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 32}}}}"#,
+            "W4A16-g32",
+        ),
+        (
+            r#""quantization_config": {"quant_method": "compressed-tensors", "config_groups":
+               {"group_0": {"weights": {"num_bits": 8, "type": "float", "strategy": "channel"}}}}"#,
+            "FP8",
+        ),
+    ];
+    for (field, expected) in cases {
+        let config = HfConfig::read(&format!("{},{field}}}", LLAMA.trim_end_matches('}'))).unwrap();
+        assert_eq!(format!("{}", config.published_format().unwrap()), expected, "{field}");
+    }
+    assert_eq!(HfConfig::read(LLAMA).unwrap().published_format(), None);
 }
 
 /// Every truncation and every replaced byte of a real config gives an answer or an error.

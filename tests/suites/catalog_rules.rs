@@ -1,0 +1,199 @@
+//! What the catalog promises, one test for each rule.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::{collections::BTreeMap, fs, io::Write, time::Instant};
+
+use flate2::{Compression, write::GzEncoder};
+use llm_vram_core::{
+    ErrorKind,
+    catalog::{self, data},
+};
+use xtask::{
+    catalog::{Catalog, rules::RULES},
+    workspace_root,
+};
+
+fn files() -> Catalog {
+    Catalog::load(&workspace_root().join("catalog")).unwrap_or_else(|findings| panic!("{}", listed(&findings)))
+}
+
+fn listed<T: ToString>(findings: &[T]) -> String {
+    findings.iter().map(T::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// Checks one rule on every file.
+fn rule(name: &str) {
+    let rule = RULES.iter().find(|rule| rule.name == name).unwrap_or_else(|| panic!("no rule `{name}`"));
+    let catalog = files();
+    let findings = (rule.check)(&catalog);
+    assert!(findings.is_empty(), "{}:\n{}", rule.asks, listed(&findings));
+    println!("{name}: {} ({})", rule.asks, catalog.summary());
+}
+
+macro_rules! rules {
+    ($($test:ident = $name:literal,)*) => {
+        $(#[test]
+        fn $test() {
+            rule($name);
+        })*
+
+        /// Every rule has its test here.
+        #[test]
+        fn every_rule_is_tested() {
+            let tested = [$($name),*];
+            let missing: Vec<_> = RULES.iter().map(|rule| rule.name).filter(|name| !tested.contains(name)).collect();
+            assert!(missing.is_empty(), "no test for {missing:?}");
+        }
+    };
+}
+
+rules! {
+    ids_are_words_unique_and_not_retired = "ids",
+    no_name_leads_to_two_records = "names",
+    every_record_has_a_public_source = "sources",
+    releases_and_launches_are_months = "months",
+    architectures_are_within_bounds_and_agree = "architecture",
+    parameter_counts_follow_from_architectures = "parameters",
+    parts_give_the_total = "counts",
+    classes_follow_from_sizes = "class",
+    bandwidth_is_bus_times_rate = "bandwidth",
+    drivers_report_no_more_than_the_nameplate = "memory",
+    working_sets_follow_the_rule = "working set",
+    bits_per_weight_follow_from_blocks = "blocks",
+    block_layouts_are_those_of_ggml = "ggml blocks",
+    terms_point_to_terms = "links",
+}
+
+#[test]
+fn the_baked_files_are_current() {
+    let folder = workspace_root().join("catalog");
+    for (name, text) in files().baked().unwrap_or_else(|findings| panic!("{}", listed(&findings))) {
+        let written = fs::read_to_string(folder.join(name)).unwrap();
+        assert!(written == text, "catalog/{name} is not what the files say: run `cargo xtask bake`");
+        println!("catalog/{name}: {} bytes, current", text.len());
+    }
+}
+
+#[test]
+fn the_embedded_form_says_what_the_files_say() {
+    let catalog = files();
+    assert_eq!(catalog.models.len(), data::models().len());
+    for entry in &catalog.models {
+        let record = data::model(&entry.id).unwrap();
+        let mut stated = entry.record.architecture.clone();
+        stated.name.clone_from(&entry.record.name);
+        assert_eq!(catalog::hyperparameters(record), stated, "{}", entry.path);
+    }
+    println!("{} architectures, all equal", catalog.models.len());
+}
+
+#[test]
+fn the_whole_catalog_is_small() {
+    let folder = workspace_root().join("catalog");
+    for name in ["baked.rs", "catalog.json"] {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(&fs::read(folder.join(name)).unwrap()).unwrap();
+        let size = encoder.finish().unwrap().len();
+        println!("catalog/{name}: {size} bytes compressed");
+        assert!(size <= 150_000, "catalog/{name} is {size} bytes compressed, at most 150 kB are allowed");
+    }
+}
+
+#[test]
+fn counts_do_not_shrink() {
+    let counts =
+        [data::models().len(), data::hardware().len(), data::quants().len(), data::engines().len(), data::glossary().len()];
+    println!("models, devices, weight formats, engines, terms: {counts:?}");
+    for (found, least) in counts.into_iter().zip([159, 299, 62, 8, 55]) {
+        assert!(found >= least, "{found} records where there were {least}");
+    }
+}
+
+#[test]
+fn every_model_is_valid_and_found_by_each_of_its_names() {
+    let mut names = 0;
+    for record in data::models() {
+        let found = catalog::model(record.id).unwrap_or_else(|error| panic!("{}: {error}", record.id));
+        assert_eq!(found.record.id, record.id);
+        let tag = record.ollama_tag.into_iter();
+        for name in record.aliases.iter().copied().chain([record.name, record.hf_id]).chain(tag) {
+            for spelt in [name.to_owned(), name.to_uppercase(), name.replace(['-', ' ', '_'], " ")] {
+                assert_eq!(data::model(&spelt).map(|found| found.id), Some(record.id), "`{spelt}`");
+                names += 1;
+            }
+        }
+    }
+    println!("{} models by {names} spellings", data::models().len());
+}
+
+#[test]
+fn numbers_stay_apart() {
+    for (name, id) in [
+        ("Gemma 3 1B", Some("gemma-3-1b")),
+        ("gemma31b", None),
+        ("llama-3.1-8b", Some("llama-3.1-8b")),
+        ("llama3.1:8b", Some("llama-3.1-8b")),
+        ("Meta-Llama/LLAMA_3.1_8B-instruct", Some("llama-3.1-8b")),
+        ("llama-31-8b", None),
+        ("", None),
+        ("···", None),
+    ] {
+        assert_eq!(data::model(name).map(|record| record.id), id, "`{name}`");
+    }
+    for (name, id) in [
+        ("rtx 4090", "rtx-4090"),
+        ("NVIDIA GeForce RTX 4090", "rtx-4090"),
+        ("4090", "rtx-4090"),
+        ("RTX_3060_12GB", "rtx-3060-12gb"),
+        ("h100-sxm-80gb", "h100-sxm-80gb"),
+        ("macbook-pro-m4-max-128gb", "macbook-pro-m4-max-128gb"),
+        ("mac-studio-m3-ultra-512gb", "mac-studio-m3-ultra-512gb"),
+        ("mac-studio-m4-max-128gb", "macbook-pro-m4-max-128gb"),
+    ] {
+        assert_eq!(catalog::device(name).unwrap().id, id, "`{name}`");
+    }
+}
+
+#[test]
+fn unknown_names_give_the_nearest() {
+    let error = catalog::model("lama-3.1-8b").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnknownModel);
+    assert!(error.help_text().unwrap().contains("`llama-3.1-8b`"), "{:?}", error.help_text());
+    let error = catalog::device("rtx-5060-ti").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnknownHardware);
+    assert_eq!(error.help_text(), Some("did you mean `rtx-5060-ti-8gb` or `rtx-5060-ti-16gb`?"));
+    let long = "q".repeat(1 << 20);
+    let start = Instant::now();
+    assert!(catalog::model(&long).unwrap_err().message().len() < 200);
+    assert!(start.elapsed().as_millis() < 200);
+    assert!(catalog::model("🦙🦙").is_err());
+}
+
+/// The completeness table; the share of each optional field that is exact, a range, or unknown.
+#[test]
+fn completeness_by_field() {
+    let mut table: BTreeMap<String, [usize; 3]> = BTreeMap::new();
+    let json: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(workspace_root().join("catalog/catalog.json")).unwrap()).unwrap();
+    for kind in ["models", "hardware", "quants", "engines"] {
+        let records = json[kind].as_array().unwrap();
+        let mut fields: Vec<&String> = records.iter().flat_map(|record| record.as_object().unwrap().keys()).collect();
+        fields.sort();
+        fields.dedup();
+        for field in fields {
+            let counts = table.entry(format!("{kind}.{field}")).or_default();
+            for record in records {
+                match &record[field] {
+                    serde_json::Value::Null => counts[2] += 1,
+                    value if value.get("min").is_some() => counts[1] += 1,
+                    _ => counts[0] += 1,
+                }
+            }
+        }
+    }
+    println!("{:36} {:>6} {:>6} {:>8}", "field", "exact", "range", "unknown");
+    for (field, [exact, range, unknown]) in &table {
+        println!("{field:36} {exact:6} {range:6} {unknown:8}");
+    }
+    assert!(table["hardware.bandwidth_gb_s"][2] == 0 && table["models.architecture"][2] == 0);
+}
