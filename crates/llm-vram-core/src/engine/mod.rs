@@ -5,7 +5,9 @@
 
 pub mod llama_cpp;
 pub mod mlx;
+pub mod omlx;
 pub mod serving;
+pub(crate) mod version;
 pub mod vllm;
 
 use alloc::{string::String, vec::Vec};

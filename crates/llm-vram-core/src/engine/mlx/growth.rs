@@ -3,6 +3,8 @@
 //! Source: mlx-lm 0.32.2, `models/cache.py`: `KVCache`, `QuantizedKVCache`, `RotatingKVCache`, `ChunkedKVCache`,
 //! `BatchKVCache`, `BatchRotatingKVCache` (`update_and_fetch`, `merge`, `filter`); `generate.py:generate_step`.
 
+use alloc::vec::Vec;
+
 /// Slots are added in steps of this many (`step` of every class).
 const STEP: u64 = 256;
 
@@ -146,4 +148,20 @@ pub fn fill(class: CacheClass, tokens: u64, prefill_step_size: u64) -> Filled {
     let prefill_slots = cache.slots();
     cache.feed(tokens.min(1));
     Filled { peak_slots: peak_slots.max(cache.slots()), prefill_slots, slots: cache.slots(), last_chunk }
+}
+
+/// Filled caches by class: layers share a few classes, and a long prompt takes many calls.
+#[derive(Debug, Default)]
+pub(super) struct FillTable(Vec<(CacheClass, Filled)>);
+
+impl FillTable {
+    /// [`fill`], computed once per class; to be asked about one prompt only.
+    pub(super) fn fill(&mut self, class: CacheClass, tokens: u64, prefill_step_size: u64) -> Filled {
+        if let Some((_, filled)) = self.0.iter().find(|(known, _)| *known == class) {
+            return *filled;
+        }
+        let filled = fill(class, tokens, prefill_step_size);
+        self.0.push((class, filled));
+        filled
+    }
 }
