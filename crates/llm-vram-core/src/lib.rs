@@ -14,6 +14,7 @@ pub mod error;
 pub mod fit;
 pub mod hardware;
 pub mod input;
+pub mod metal_limits;
 pub mod model;
 pub mod quant;
 pub mod units;

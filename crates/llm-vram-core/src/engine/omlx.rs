@@ -15,6 +15,7 @@ use crate::{
     error::Result,
     hardware::{Backend, Device},
     model::Warning,
+    quant::FormatFamily,
     units::{ByteUnit, Bytes},
 };
 
@@ -79,6 +80,10 @@ impl Engine for Omlx {
 
     fn backends(&self) -> &'static [Backend] {
         &[Backend::Metal]
+    }
+
+    fn families(&self) -> &'static [FormatFamily] {
+        &[FormatFamily::Mlx]
     }
 
     fn memory(&self, scene: &Scene<'_>, derivation: &mut Derivation) -> Result<Memory> {

@@ -19,6 +19,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     hardware::{Backend, Hardware},
     model::Warning,
+    quant::FormatFamily,
     units::{ByteUnit, Bytes},
 };
 
@@ -71,6 +72,14 @@ impl Engine for Mlx {
 
     fn backends(&self) -> &'static [Backend] {
         &[Backend::Metal]
+    }
+
+    fn families(&self) -> &'static [FormatFamily] {
+        &[FormatFamily::Mlx]
+    }
+
+    fn smaller_cache_type(&self) -> Option<&'static str> {
+        Some("8bit")
     }
 
     fn memory(&self, scene: &Scene<'_>, derivation: &mut Derivation) -> Result<Memory> {

@@ -120,19 +120,22 @@ pub fn hold(scene: &Scene<'_>, server: Server, derivation: &mut Derivation) -> R
 /// # Errors
 /// [`ErrorKind::Unsupported`] for formats that mlx-lm does not load, and as [`mlx::weights`].
 pub fn mlx_weights(model: &Model, format: &WeightFormat) -> Result<Bytes> {
-    let quantisation = match format {
-        WeightFormat::Mlx(quantisation) => *quantisation,
-        WeightFormat::Plain(GgmlType::BF16 | GgmlType::F16) => MlxQuantisation::None,
-        WeightFormat::Plain(GgmlType::F32) => {
-            let parameters: u128 = mlx::modules(model).map(|module| u128::from(module.parameters())).sum();
-            return Bytes::from_wide(parameters * 4);
-        }
-        WeightFormat::Plain(other) => return Err(not_loaded(other.name())),
+    let plain = match format {
+        WeightFormat::Mlx(quantisation) => return Ok(mlx::weights(model, *quantisation)?.bytes),
         WeightFormat::Stored => return stored_weights(model),
-        #[allow(unreachable_patterns)]
-        _ => return Err(not_loaded("this format")),
+        // `F16` and `BF16` are read as GGUF files where nothing else is said; here they are checkpoints.
+        WeightFormat::Gguf(target) => target.file_type.default_type(),
+        WeightFormat::Plain(ty) => *ty,
+        WeightFormat::Checkpoint(_) | WeightFormat::Exl2(_) | WeightFormat::Exl3(_) => return Err(not_loaded(format)),
     };
-    Ok(mlx::weights(model, quantisation)?.bytes)
+    match plain {
+        GgmlType::BF16 | GgmlType::F16 => Ok(mlx::weights(model, MlxQuantisation::None)?.bytes),
+        GgmlType::F32 => {
+            let parameters: u128 = mlx::modules(model).map(|module| u128::from(module.parameters())).sum();
+            Bytes::from_wide(parameters * 4)
+        }
+        _ => Err(not_loaded(format)),
+    }
 }
 
 /// A file's own tensors; GGUF's block types are refused.
@@ -144,7 +147,7 @@ fn stored_weights(model: &Model) -> Result<Bytes> {
     let mut total = Bytes::ZERO;
     for stored in text.filter_map(|tensor| tensor.stored.as_ref()) {
         if GgmlType::from_name(&stored.type_name).is_some_and(GgmlType::is_quantised) {
-            return Err(not_loaded(&stored.type_name));
+            return Err(not_loaded(&stored.type_name.as_ref()));
         }
         total = total.checked_add(stored.bytes)?;
     }
@@ -152,10 +155,10 @@ fn stored_weights(model: &Model) -> Result<Bytes> {
 }
 
 #[cold]
-fn not_loaded(format: &str) -> Error {
+fn not_loaded(format: &dyn core::fmt::Display) -> Error {
     Error::new(
         ErrorKind::Unsupported,
-        format!("mlx-lm does not load `{format}`: it reads safetensors in MLX's own quantisations, not GGUF"),
+        format!("mlx-lm does not load `{format}`: it reads safetensors at 16 bits or in MLX's own quantisations"),
     )
     .field("quant")
     .help("use MLX-4bit-g64 (4.5 bits per weight) for Q4_K_M, MLX-6bit-g64 for Q6_K, MLX-8bit-g64 for Q8_0")
