@@ -55,6 +55,15 @@ fn quantisation(column: &str) -> MlxQuantisation {
     }
 }
 
+/// Models whose figures rest on another description or that are not read.
+const NOT_READ: [(&str, &str); 5] = [
+    ("command-r-plus-104b", "built without `use_qk_norm`, so without 851,968 weights of norms that the release has"),
+    ("mimo-v2-flash", "window heads of their own size are not read from its config"),
+    ("llama-3.3-nemotron-super-49b", "its config lists blocks, which is not read"),
+    ("recurrentgemma-2b", "no GGUF architecture"),
+    ("rwkv7-2.9b", "its config is not read"),
+];
+
 /// A configuration of `hf_configs.jsonl`.
 #[derive(Deserialize)]
 struct Configured {
@@ -67,7 +76,8 @@ fn described() -> BTreeMap<String, Model> {
         let model = hf_config::model(&row.config.to_string()).unwrap_or_else(|error| panic!("{}: {error}", row.id));
         (row.id, model)
     };
-    jsonl::<Configured>("hf_configs.jsonl").into_iter().map(read).collect()
+    let rows = jsonl::<Configured>("hf_configs.jsonl").into_iter().chain(jsonl("mlx_configs.jsonl"));
+    rows.filter(|row| !NOT_READ.iter().any(|(id, _)| *id == row.id)).map(read).collect()
 }
 
 #[test]
@@ -78,6 +88,8 @@ fn bytes_of_every_module_list() {
         let id = row.text("model");
         let rows = QUANTISATIONS.iter().filter(|column| !row.text(column).is_empty());
         let Some(model) = models.get(id) else {
+            let reason = NOT_READ.iter().find(|(other, _)| *other == id).map_or("not described", |(_, reason)| reason);
+            println!("{id} ({}), {} rows: {reason}", row.text("model_type"), rows.clone().count());
             unread += rows.count();
             continue;
         };
@@ -102,7 +114,7 @@ fn bytes_of_every_module_list() {
     }
     println!("module bytes: {exact} rows exact, {off} off, {unread} of models that are not described");
     assert_eq!(off, 0);
-    assert!(exact >= 636, "rows were lost");
+    assert!(exact >= 2113, "rows were lost");
 }
 
 fn optional(row: &Row, column: &str) -> Option<u64> {
@@ -239,4 +251,5 @@ fn caches_of_every_model() {
         unread.values().sum::<u32>()
     );
     assert_eq!(off, 0);
+    assert!(exact >= 394, "rows were lost");
 }

@@ -194,6 +194,8 @@ impl Facts {
 pub struct Hyperparameters {
     /// The architecture, as `general.architecture` of GGUF spells it.
     pub architecture: String,
+    /// The `model_type` of its `config.json`, where it was read from one: architectures that GGUF merges differ in it.
+    pub model_type: String,
     /// The model's name, for people.
     pub name: String,
     /// Number of blocks, multi-token-prediction blocks included.

@@ -197,6 +197,7 @@ impl HfConfig {
                 hyperparameters
             }
         };
+        hyperparameters.model_type = String::from(text.model_type());
         // The wrapper's word on tying wins over that of its language part.
         if wrapper.states("tie_word_embeddings") {
             hyperparameters.facts.tied = wrapper.flag("tie_word_embeddings")?;

@@ -116,7 +116,34 @@ pub fn modules(model: &Model) -> impl Iterator<Item = Module> + '_ {
         .iter()
         .filter(move |tensor| tensor.group == Group::Text && tensor.block.is_none_or(|block| block < main_blocks))
         .filter(move |tensor| !is_left_out(model, tensor))
-        .filter_map(move |tensor| module(model.architecture(), tensor, deepseek_v2))
+        .filter_map(move |tensor| module(exceptions_of(model), tensor, deepseek_v2))
+        .chain(beside_tensors(model))
+}
+
+/// The architecture whose class's exceptions hold. GGUF calls a Granite hybrid without state-space layers `granite`, but
+/// its `config.json` and its class (`granitemoehybrid.py`) do not.
+fn exceptions_of(model: &Model) -> &str {
+    let hp = model.hyperparameters();
+    if hp.model_type == "granitemoehybrid" { "granitehybrid" } else { &hp.architecture }
+}
+
+/// What a class holds and a GGUF file does not.
+fn beside_tensors(model: &Model) -> impl Iterator<Item = Module> + '_ {
+    let hp = model.hyperparameters();
+    // `apertus.py`: the activation's two slopes, its offset and its threshold; GGUF has them as metadata.
+    let per_block = if hp.architecture == "apertus" { 4 } else { 0 };
+    let activations = (0..hp.main_block_count())
+        .filter(move |_| per_block > 0)
+        .map(move |block| plain(Some(block), "ffn_act", ModuleKind::Array { elements: per_block }));
+    // Gemma 3n's checkpoints have 256 rows for images and sound; converters to GGUF cut them off (`vocab_size` 262,400,
+    // `vocab_size_per_layer_input` 262,144).
+    let cut_rows = (hp.architecture == "gemma3n" && hp.vocab_size == 262_144)
+        .then(|| plain(None, "token_embd.weight", ModuleKind::Matrix { rows: 256, columns: hp.embedding_length.into() }));
+    activations.chain(cut_rows)
+}
+
+const fn plain(block: Option<u32>, stem: &'static str, kind: ModuleKind) -> Module {
+    Module { block, stem: Cow::Borrowed(stem), kind, role: ModuleRole::Other, sensitive: false, is_experts: false, kept_f32: false }
 }
 
 /// Gemma 4's class has no keys and values where another block's cache is read (`gemma4_text.py`, `has_kv`); Gemma 3n's
