@@ -112,6 +112,12 @@ impl Derivation {
         Self { steps: Some(Vec::new()) }
     }
 
+    /// Whether steps are collected.
+    #[must_use]
+    pub const fn is_on(&self) -> bool {
+        self.steps.is_some()
+    }
+
     /// Adds a step, if steps are collected.
     pub fn step(&mut self, step: impl FnOnce() -> Step) {
         if let Some(steps) = &mut self.steps {

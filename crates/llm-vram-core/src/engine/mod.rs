@@ -4,7 +4,9 @@
 //! and its defaults. Each lives in a module of its own and answers [`Engine::memory`].
 
 pub mod llama_cpp;
+pub mod lm_studio;
 pub mod mlx;
+pub mod ollama;
 pub mod omlx;
 pub mod serving;
 pub(crate) mod version;

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    model::{Attention, CacheSource, Hyperparameters, Model},
+    model::{Attention, CacheSource, Hyperparameters, Indexer, Model},
     quant::GgmlType,
     workload::FlashAttention,
 };
@@ -36,8 +36,8 @@ const WITHOUT_CACHE: [&str; 15] = [
     "clef",
 ];
 
-/// GLM files trained for fewer tokens than this have an indexer in every layer (`models/glm-dsa.cpp`).
-const GLM_SHARED_INDEXER_CONTEXT: u64 = 1 << 20;
+/// Architectures whose caches hold the keys of their indexers (`create_memory`).
+const WITH_INDEXER_CACHE: [&str; 5] = ["deepseek32", "glm-dsa", "hy_v4", "dots3note", "glm5-next"];
 
 /// What one layer caches for one token, in elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -136,7 +136,7 @@ impl<'a> Layers<'a> {
     pub fn cache(&self, layer: u32) -> Option<LayerCache> {
         let hp = self.model.hyperparameters();
         let block = self.model.blocks().get(layer as usize)?;
-        if block.is_mtp || WITHOUT_CACHE.contains(&hp.architecture.as_str()) {
+        if block.is_mtp || runs_without_cache(hp) {
             return None;
         }
         match block.attention {
@@ -162,11 +162,30 @@ impl<'a> Layers<'a> {
                 windowed: self.windows.covers(layer),
                 key: u64::from(latent.kv_lora_rank) + u64::from(latent.rope_length),
                 value: 0,
-                indexer_key: latent.indexer.filter(|_| has_indexer_cache(hp, layer)).map_or(0, |indexer| indexer.key_length.into()),
+                indexer_key: self.cached_indexer(latent.indexer),
                 indexer_value: 0,
             }),
         }
     }
+}
+
+impl Layers<'_> {
+    /// The window in tokens; 0 without.
+    #[must_use]
+    pub const fn window(&self) -> u64 {
+        self.window
+    }
+
+    fn cached_indexer(&self, indexer: Option<Indexer>) -> u64 {
+        let cached = WITH_INDEXER_CACHE.contains(&self.model.architecture());
+        indexer.filter(|_| cached).map_or(0, |indexer| indexer.key_length.into())
+    }
+}
+
+/// Whether llama.cpp runs the architecture without any cache.
+#[must_use]
+pub fn runs_without_cache(hp: &Hyperparameters) -> bool {
+    WITHOUT_CACHE.contains(&hp.architecture.as_str())
 }
 
 /// llama.cpp forces flash attention off for Grok (`llama_init_from_model`).
@@ -180,13 +199,4 @@ fn widest_value(hp: &Hyperparameters, windows: &Windows<'_>) -> u64 {
         .map(|layer| u64::from(hp.head_count_kv.at(layer)) * u64::from(hp.value_length_at(layer, windows.covers(layer))))
         .max()
         .unwrap_or(0)
-}
-
-/// Whether a layer with latent attention has an indexer of its own and so caches its keys.
-fn has_indexer_cache(hp: &Hyperparameters, layer: u32) -> bool {
-    match hp.architecture.as_str() {
-        "glm-dsa" => hp.context_length < GLM_SHARED_INDEXER_CONTEXT || layer < 2 || (layer - 2).is_multiple_of(4),
-        "deepseek32" | "hy_v4" | "dots3note" | "glm5-next" => true,
-        _ => false,
-    }
 }
