@@ -1,1 +1,1 @@
-//! Placeholder.
+//! Benchmarks live in `suites/`; this crate only names them.

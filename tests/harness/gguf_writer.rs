@@ -108,6 +108,40 @@ impl GgufWriter {
         self
     }
 
+    /// With another value of a key that is there, or with the key added.
+    #[must_use]
+    pub fn set(mut self, key: &str, value: Kv) -> Self {
+        match self.metadata.iter_mut().find(|(known, _)| known == key) {
+            Some((_, known)) => *known = value,
+            None => self.metadata.push((key.to_owned(), value)),
+        }
+        self
+    }
+
+    /// Without a key.
+    #[must_use]
+    pub fn without(mut self, key: &str) -> Self {
+        self.metadata.retain(|(known, _)| known != key);
+        self
+    }
+
+    /// With other dimensions of a tensor, which must be there; offsets follow for tensors of four bytes a weight.
+    ///
+    /// # Panics
+    /// If there is no such tensor.
+    #[must_use]
+    pub fn reshape(mut self, name: &str, shape: &[u64]) -> Self {
+        let tensor = self.tensors.iter_mut().find(|(known, ..)| known == name);
+        shape.clone_into(&mut tensor.unwrap_or_else(|| panic!("no tensor {name}")).1);
+        let mut next = 0_u64;
+        for (_, shape, _, offset) in &mut self.tensors {
+            *offset = next;
+            let elements = shape.iter().fold(4_u64, |product, &n| product.wrapping_mul(n));
+            next = next.wrapping_add(elements).wrapping_add(31) / 32 * 32;
+        }
+        self
+    }
+
     /// The bytes of the header, not padded.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {

@@ -47,7 +47,7 @@ impl Checkpoint {
     }
 
     pub(super) fn new<'c, 'a: 'c>(tensors: impl Iterator<Item = &'c TensorInfo<'a>>) -> Result<Self> {
-        let tensors: Vec<TensorInfo<'a>> = tensors.cloned().collect();
+        let tensors: Vec<&TensorInfo<'a>> = tensors.collect();
         if tensors.is_empty() {
             return Err(Error::new(ErrorKind::MissingField, "the checkpoint holds no tensors").field("tensors"));
         }

@@ -1,6 +1,7 @@
 //! JSON objects from an untrusted source, read entry by entry.
 //!
-//! Depth is bounded by `serde_json` (128), entries by a limit, and a key that stands twice is an error.
+//! Values are read three levels deep at most and skipped without recursion otherwise, so nesting costs no stack;
+//! entries are limited, and a key that stands twice is an error.
 
 use alloc::{borrow::Cow, format, string::String, vec::Vec};
 use core::fmt;

@@ -53,7 +53,6 @@ const ENDS: &[&str] = &[
     ".qzeros",
     ".scales",
     ".biases",
-    ".weight",
     ".g_idx",
     ".mul1",
     ".SCB",
@@ -64,17 +63,29 @@ const ENDS: &[&str] = &[
     "_scales",
 ];
 
-type Parts<'c, 'a> = BTreeMap<&'static str, &'c TensorInfo<'a>>;
+/// What stands beside each other under one name: ends and tensors, few enough to search one by one.
+type Parts<'c, 'a> = Vec<(&'static str, &'c TensorInfo<'a>)>;
+
+fn part<'c, 'a>(parts: &Parts<'c, 'a>, end: &str) -> Option<&'c TensorInfo<'a>> {
+    parts.iter().find(|(known, _)| *known == end).map(|(_, tensor)| *tensor)
+}
+
+fn base_and_end(name: &str) -> Option<(&str, &'static str)> {
+    // Nearly every name ends so, and no other end of the list ends so too.
+    const USUAL: &str = ".weight";
+    match name.strip_suffix(USUAL) {
+        Some(base) => Some((base, USUAL)),
+        None => ENDS.iter().find_map(|end| name.strip_suffix(end).map(|base| (base, *end))),
+    }
+}
 
 /// Puts each weight and what belongs to it together.
-pub(super) fn unpack<'c, 'a: 'c>(tensors: &'c [TensorInfo<'a>]) -> Vec<Unpacked> {
+pub(super) fn unpack<'c, 'a: 'c>(tensors: &[&'c TensorInfo<'a>]) -> Vec<Unpacked> {
     let mut groups: BTreeMap<&str, Parts<'c, 'a>> = BTreeMap::new();
     let mut weights = Vec::with_capacity(tensors.len());
-    for tensor in tensors {
-        match ENDS.iter().find_map(|end| tensor.name.strip_suffix(end).map(|base| (base, *end))) {
-            Some((base, end)) => {
-                groups.entry(base).or_default().insert(end, tensor);
-            }
+    for &tensor in tensors {
+        match base_and_end(&tensor.name) {
+            Some((base, end)) => groups.entry(base).or_default().push((end, tensor)),
             None => weights.push(plain(tensor)),
         }
     }
@@ -82,11 +93,11 @@ pub(super) fn unpack<'c, 'a: 'c>(tensors: &'c [TensorInfo<'a>]) -> Vec<Unpacked>
     for (base, parts) in &groups {
         match recognise(parts, hidden) {
             Some((shape, type_name)) => {
-                let bytes = parts.values().map(|part| part.bytes).sum();
-                let end = if parts.contains_key("_blocks") { "" } else { ".weight" };
+                let bytes = parts.iter().map(|(_, part)| part.bytes).sum();
+                let end = if part(parts, "_blocks").is_some() { "" } else { ".weight" };
                 weights.push(Unpacked { name: format!("{base}{end}"), shape, type_name, bytes });
             }
-            None => weights.extend(parts.values().map(|tensor| plain(tensor))),
+            None => weights.extend(parts.iter().map(|(_, tensor)| plain(tensor))),
         }
     }
     weights
@@ -107,7 +118,7 @@ type Recognised = (Option<Vec<u64>>, Cow<'static, str>);
 
 /// The weights of one group of tensors, or `None` if they are no packed weight.
 fn recognise(parts: &Parts<'_, '_>, hidden: Option<Hidden>) -> Option<Recognised> {
-    let part = |end: &str| parts.get(end).copied();
+    let part = |end: &str| part(parts, end);
     if let Some(packed) = part(".qweight") {
         return Some(awq_or_gptq(packed, part(".scales"), part(".qzeros"), part(".g_idx")));
     }
@@ -136,10 +147,10 @@ fn recognise(parts: &Parts<'_, '_>, hidden: Option<Hidden>) -> Option<Recognised
     let weight = part(".weight")?;
     match weight.dtype {
         Dtype::U32 => part(".scales").map(|scales| mlx(weight, scales, hidden)),
-        Dtype::U8 if parts.keys().any(|end| end.starts_with(".weight.")) => {
+        Dtype::U8 if parts.iter().any(|(end, _)| end.starts_with(".weight.")) => {
             // Two weights a byte, flattened: the shape is not kept, the number is.
             let count = weight.shape.iter().fold(2_u64, |product, &n| product.saturating_mul(n));
-            let name = if parts.contains_key(".weight.quant_state.bitsandbytes__fp4") { "FP4" } else { "NF4" };
+            let name = if part(".weight.quant_state.bitsandbytes__fp4").is_some() { "FP4" } else { "NF4" };
             Some((Some(vec![count]), Cow::Borrowed(name)))
         }
         Dtype::U8 if part(".weight_scale").is_some() => Some((row_times(&weight.shape, 2), Cow::Borrowed("NVFP4"))),
@@ -238,13 +249,14 @@ struct Hidden {
 }
 
 impl Hidden {
-    fn find(tensors: &[TensorInfo<'_>], parts: &BTreeMap<&str, Parts<'_, '_>>) -> Option<Self> {
+    fn find(tensors: &[&TensorInfo<'_>], parts: &BTreeMap<&str, Parts<'_, '_>>) -> Option<Self> {
         const READS_HIDDEN: [&str; 5] = ["embed_tokens", "q_proj", "k_proj", "gate_proj", "up_proj"];
         let is_norm = |name: &str| name.ends_with("input_layernorm.weight") || name.ends_with("model.norm.weight");
         let length = *tensors.iter().find(|tensor| is_norm(&tensor.name))?.shape.first()?;
         parts.iter().filter(|(base, _)| READS_HIDDEN.iter().any(|end| base.ends_with(end))).find_map(|(_, parts)| {
-            let last = |end: &str| parts.get(end)?.shape.last().copied();
-            let weight = parts.get(".weight_packed").or(parts.get(".weight").filter(|weight| weight.dtype == Dtype::U32))?;
+            let last = |end: &str| part(parts, end)?.shape.last().copied();
+            let words = part(parts, ".weight").filter(|weight| weight.dtype == Dtype::U32);
+            let weight = part(parts, ".weight_packed").or(words)?;
             let groups = last(".scales").or(last(".weight_scale"))?;
             Some(Self { length, words: *weight.shape.last()?, groups })
         })
