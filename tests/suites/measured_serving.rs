@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use llm_vram_core::{
     Bytes, Model,
     engine::{
-        serving::{Parallel, activation::Widths, matrix::Loaded, rank_weights, state::StateTypes, weights::Mxfp4Kernel},
+        serving::{Parallel, activation::Widths, matrix::Loaded, process, rank_weights, state::StateTypes, weights::Mxfp4Kernel},
         vllm::{
             kv_plan::KvPlan,
-            kv_spec::{CacheType, SpecOptions, layer_specs},
+            kv_spec::{SpecOptions, layer_specs, parse_cache_type},
             profile::{self, GraphKind, ProfileRun},
             rules::Rules,
         },
@@ -73,7 +73,7 @@ impl Run {
         let rules = self.rules();
         let options = SpecOptions {
             parallel: self.parallel(),
-            cache_type: CacheType::parse(self.cache.as_deref()).unwrap(),
+            cache_type: parse_cache_type(self.cache.as_deref()).unwrap(),
             block_size: 16,
             state_types: StateTypes::of(model.architecture()),
             max_model_len,
@@ -237,7 +237,7 @@ fn logs_are_met_part_by_part() {
             table.add(
                 "in use at start",
                 run,
-                gib(profile::at_start(run.tp, experts > 0).expected),
+                gib(process::at_start(run.tp, experts > 0).expected),
                 run.logged("cuda_ctx_at_init_gib"),
             );
             let (kind, largest) = match (model.architecture(), experts) {

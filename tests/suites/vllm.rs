@@ -8,11 +8,12 @@ use llm_vram_core::{
     derivation::Derivation,
     engine::{
         Engine, Memory, Scene,
-        serving::{Parallel, state::StateTypes},
+        serving::{Parallel, cache_type::CacheType, state::StateTypes},
+        sglang::SgLang,
         vllm::{
             Vllm,
             kv_plan::KvPlan,
-            kv_spec::{CacheType, SpecKind, SpecOptions, layer_specs},
+            kv_spec::{SpecKind, SpecOptions, layer_specs, parse_cache_type},
             rules::Rules,
         },
     },
@@ -20,7 +21,7 @@ use llm_vram_core::{
     quant::{GgmlType, WeightFormat},
     workload::Workload,
 };
-use llm_vram_tests::{Row, serving::served_model, tsv};
+use llm_vram_tests::{Row, models, serving::served_model, tsv};
 
 /// The value of `name=value` among a row's options.
 fn option<'a>(row: &'a Row, name: &str) -> Option<&'a str> {
@@ -32,7 +33,7 @@ fn has(row: &Row, name: &str) -> bool {
 }
 
 fn spec_options(row: &Row, model: &Model) -> SpecOptions {
-    let cache_type = CacheType::parse(option(row, "cache")).unwrap();
+    let cache_type = parse_cache_type(option(row, "cache")).unwrap();
     let sparse = row.text("model").starts_with("deepseek-v3.2");
     let mut state_types = StateTypes::of(model.architecture());
     if let Some(bytes) = option(row, "state") {
@@ -253,4 +254,50 @@ fn what_the_engine_refuses_is_a_typed_error() {
     assert_eq!(kind("llama-3.1-8b", &Workload::new(8192), &mac), ErrorKind::EngineRefuses);
     let unknown = ask("llama-3.1-8b", &Workload::new(8192), &one, "0.50.0").unwrap();
     assert_eq!(codes(&unknown), ["unknown_engine_version"]);
+}
+
+#[test]
+fn extreme_questions_end_in_an_answer_or_an_error() {
+    let mut answers = 0;
+    let mut errors = 0;
+    let cards = [Hardware::default(), hardware(1, 0.01, 90), hardware(8, 79.19, 90), hardware(64, 1_000_000.0, 100)];
+    let formats: Vec<WeightFormat> =
+        ["BF16", "FP8", "W4A16", "NF4-dq", "MXFP4"].map(|name| WeightFormat::parse(name).unwrap()).into();
+    for (id, record) in models() {
+        let model = record.model();
+        for (number, (context, concurrency, block_size)) in
+            [(1, 1, None), (1 << 27, 65_536, Some(1)), (1 << 27, 65_536, Some(1 << 16)), (8192, 3, None)].into_iter().enumerate()
+        {
+            let workload = Workload {
+                concurrency,
+                block_size,
+                max_num_seqs: (number % 2 == 1).then_some(1 << 20),
+                max_num_batched_tokens: (number % 2 == 1).then_some(1 << 24),
+                tensor_parallel_size: (number == 2).then_some(4096),
+                pipeline_parallel_size: (number == 3).then_some(2),
+                enable_expert_parallel: number == 3,
+                ..Workload::new(context)
+            };
+            for (hardware, format) in cards.iter().flat_map(|card| formats.iter().map(move |format| (card, format))) {
+                for version in ["0.33.0", "0.19.0", "0.6.6"] {
+                    let scene = Scene { model: &model, format, workload: &workload, hardware, version: Some(version) };
+                    let engines: [&dyn Engine; 2] = [&Vllm, &SgLang];
+                    for engine in engines {
+                        match engine.memory(&scene, &mut Derivation::off()) {
+                            Ok(memory) => {
+                                answers += 1;
+                                assert!(memory.devices.iter().all(|device| device.weights.get() > 0 || device.layers == 0), "{id}");
+                            }
+                            Err(error) => {
+                                errors += 1;
+                                assert!(!error.message().is_empty());
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    println!("{answers} answers, {errors} errors");
+    assert!(answers > 3_000, "{answers}");
 }

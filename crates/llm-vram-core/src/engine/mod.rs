@@ -9,6 +9,7 @@ pub mod mlx;
 pub mod ollama;
 pub mod omlx;
 pub mod serving;
+pub mod sglang;
 pub(crate) mod version;
 pub mod vllm;
 

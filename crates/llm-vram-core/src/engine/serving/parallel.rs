@@ -4,6 +4,7 @@ use alloc::format;
 use core::ops::Range;
 
 use crate::{
+    bounds,
     error::{Error, ErrorKind, Result},
     model::{Attention, FeedForward, Model},
     workload::Workload,
@@ -31,10 +32,10 @@ impl Parallel {
     /// rest as pipeline stages. With `device_count` `None` (no hardware) unset sizes are 1.
     ///
     /// # Errors
-    /// [`ErrorKind::EngineRefuses`] if the heads or widths cannot be divided so, if more devices are
+    /// [`ErrorKind::OutOfRange`] for more devices than the bound; [`ErrorKind::EngineRefuses`] if the heads or widths cannot be divided so, if more devices are
     /// asked for than there are, or if a stage would be left without a layer.
     pub fn resolve(model: &Model, workload: &Workload, device_count: Option<usize>) -> Result<Self> {
-        let devices = device_count.map_or(1, |count| count as u64);
+        let devices = bounds::DEVICE_COUNT.check(device_count.map_or(1, |count| count as u64))?;
         let (tensor, pipeline) = match (workload.tensor_parallel_size, workload.pipeline_parallel_size, device_count) {
             (Some(tensor), Some(pipeline), _) => (tensor, pipeline),
             (Some(tensor), None, Some(_)) if devices.is_multiple_of(tensor) => (tensor, devices / tensor),
@@ -49,7 +50,7 @@ impl Parallel {
             }
         };
         let parallel = Self { tensor, pipeline, expert: workload.enable_expert_parallel };
-        let wanted = tensor.saturating_mul(pipeline);
+        let wanted = bounds::DEVICE_COUNT.check(tensor.saturating_mul(pipeline))?;
         if device_count.is_some() && wanted > devices {
             return Err(Error::new(
                 ErrorKind::EngineRefuses,

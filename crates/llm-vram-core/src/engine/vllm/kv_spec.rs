@@ -8,6 +8,7 @@ use alloc::{format, vec::Vec};
 use crate::{
     engine::serving::{
         Parallel,
+        cache_type::CacheType,
         state::{StateTypes, state_bytes},
     },
     error::{Error, ErrorKind, Result},
@@ -16,51 +17,26 @@ use crate::{
 
 use super::rules::{HybridAlignment, Rules};
 
-/// A type of cached keys and values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CacheType {
-    /// 16 bits.
-    Half,
-    /// 8 bits, one scale per tensor.
-    Byte,
-    /// 8 bits, an F32 scale per token and head on each side.
-    BytePerTokenHead,
-    /// DeepSeek's layout for sparse latent attention: latent in 8 bits with F32 scales per 128, rotated part in 16.
-    LatentByte,
-}
+/// vLLM's names of cache types.
+/// Source: vLLM, `config/cache.py` (`CacheDType`).
+pub(super) const CACHE_TYPES: &[(&str, CacheType)] = &[
+    ("auto", CacheType::Half),
+    ("bfloat16", CacheType::Half),
+    ("fp8", CacheType::Byte),
+    ("fp8_e4m3", CacheType::Byte),
+    ("fp8_e5m2", CacheType::Byte),
+    ("fp8_inc", CacheType::Byte),
+    ("fp8_per_token_head", CacheType::BytePerTokenHead),
+    ("int8_per_token_head", CacheType::BytePerTokenHead),
+    ("fp8_ds_mla", CacheType::LatentByte),
+];
 
-impl CacheType {
-    /// Reads an option's value; `None` and `auto` are the model's 16 bits.
-    ///
-    /// # Errors
-    /// [`ErrorKind::UnknownQuant`] for names that vLLM does not have.
-    pub fn parse(name: Option<&str>) -> Result<Self> {
-        match name.unwrap_or("auto").trim().to_ascii_lowercase().as_str() {
-            "auto" | "bf16" | "bfloat16" | "f16" | "fp16" | "float16" | "half" => Ok(Self::Half),
-            "fp8" | "fp8_e4m3" | "fp8_e5m2" | "fp8_inc" => Ok(Self::Byte),
-            "int8_per_token_head" | "fp8_per_token_head" => Ok(Self::BytePerTokenHead),
-            "fp8_ds_mla" => Ok(Self::LatentByte),
-            other => Err(Error::new(ErrorKind::UnknownQuant, format!("vLLM has no KV cache type `{other}`"))
-                .field("kv_cache_type_k")
-                .help("choose auto, bfloat16, fp8, fp8_e4m3, fp8_e5m2, fp8_per_token_head, int8_per_token_head or fp8_ds_mla")),
-        }
-    }
-
-    const fn heads_row(self, heads: u64, key: u64, value: u64) -> u64 {
-        match self {
-            Self::Half => heads * (key + value) * 2,
-            Self::Byte | Self::LatentByte => heads * (key + value),
-            Self::BytePerTokenHead => heads * (key + value + 8),
-        }
-    }
-
-    const fn latent_row(self, rank: u64, rope: u64) -> u64 {
-        match self {
-            Self::Half => (rank + rope) * 2,
-            Self::Byte | Self::BytePerTokenHead => rank + rope,
-            Self::LatentByte => rank + rank.div_ceil(128) * 4 + rope * 2,
-        }
-    }
+/// Reads `kv_cache_dtype`.
+///
+/// # Errors
+/// [`ErrorKind::UnknownQuant`] for names that vLLM does not have.
+pub fn parse_cache_type(name: Option<&str>) -> Result<CacheType> {
+    CacheType::parse("vLLM", CACHE_TYPES, name)
 }
 
 /// What decides how many pages a request needs.
@@ -149,8 +125,7 @@ pub fn layer_specs(model: &Model, options: &SpecOptions, rules: &Rules) -> Resul
             specs.push(LayerSpec { layer, kind, block_tokens: block_size, page_bytes: block_size.saturating_mul(row) });
         }
         if let Attention::Latent(Latent { indexer: Some(indexer), .. }) = block.attention {
-            // Keys in 8 bits with an F32 scale per 128.
-            let row = u64::from(indexer.key_length) + u64::from(indexer.key_length).div_ceil(128) * 4;
+            let row = CacheType::indexer_row(indexer.key_length.into());
             specs.push(LayerSpec { layer, kind: SpecKind::Latent, block_tokens: block_size, page_bytes: block_size * row });
         }
         if block.recurrent.is_some() {

@@ -20,14 +20,15 @@ use crate::{
         serving::{
             RankWeights,
             activation::Widths,
+            check_devices, idle_device,
             matrix::{Loaded, Matrix},
-            rank_weights,
+            most_experts, process, rank_weights,
             weights::Mxfp4Kernel,
         },
     },
-    error::{Error, ErrorKind, Result},
+    error::Result,
     hardware::{Backend, Device},
-    model::{Attention, FeedForward, Group, Model, Warning},
+    model::{Attention, Group, Model, Warning},
     quant::FormatFamily,
     units::{ByteUnit, Bytes, grouped},
 };
@@ -109,20 +110,6 @@ impl Engine for Vllm {
     }
 }
 
-/// Refuses devices on which an engine does not run.
-pub(crate) fn check_devices(engine: &dyn Engine, devices: &[Device]) -> Result<()> {
-    let runs = |backend: Backend| backend == Backend::Ideal || engine.backends().contains(&backend);
-    match devices.iter().find(|device| !runs(device.backend)) {
-        None => Ok(()),
-        Some(device) => Err(Error::new(
-            ErrorKind::EngineRefuses,
-            format!("{} does not run on `{}` through {:?}", engine.name(), device.id, device.backend),
-        )
-        .field("hardware")
-        .help("choose a CUDA or ROCm device, or llama.cpp")),
-    }
-}
-
 /// One calculation under way.
 struct Run<'a> {
     scene: &'a Scene<'a>,
@@ -199,7 +186,7 @@ impl Run<'_> {
                 });
             }
         }
-        devices.extend(hardware.iter().skip(devices.len()).map(|_| idle()));
+        devices.extend(hardware.iter().skip(devices.len()).map(|_| idle_device()));
         // Every rank of a stage holds its own part of the heads.
         let total = needed.iter().map(|bytes| u128::from(bytes.get()) * u128::from(self.options.parallel.tensor)).sum();
         Ok((devices, Bytes::from_wide(total)?))
@@ -262,7 +249,7 @@ impl Run<'_> {
         let counters = Amount::exact(Bytes::new(counters)?);
         let mut overhead = Vec::with_capacity(4);
         if device.is_some() {
-            let amount = profile::at_start(options.parallel.devices(), experts > 0);
+            let amount = process::at_start(options.parallel.devices(), experts > 0);
             overhead.push(NamedAmount { name: "cuda_context", amount, source: LOGS });
             overhead.push(NamedAmount { name: "non_torch", amount: non_torch, source: LOGS });
         }
@@ -475,29 +462,8 @@ fn u64_to_f64(value: u64) -> f64 {
     value as f64
 }
 
-fn idle() -> DeviceMemory {
-    DeviceMemory {
-        weights: Bytes::ZERO,
-        kv_cache: Bytes::ZERO,
-        recurrent_state: Bytes::ZERO,
-        compute_buffer: Amount::ZERO,
-        overhead: Vec::new(),
-        layers: 0,
-        kv_pool: None,
-    }
-}
-
 fn has_windows(model: &Model) -> bool {
     model.blocks().iter().any(|block| matches!(block.attention, Attention::Heads(heads) if heads.span.window().is_some()))
-}
-
-/// The most routed experts of any layer.
-fn most_experts(model: &Model) -> u32 {
-    let experts = model.blocks().iter().map(|block| match block.feed_forward {
-        FeedForward::Experts { count, .. } => count,
-        _ => 0,
-    });
-    experts.max().unwrap_or(0)
 }
 
 fn explain_plan(plan: &KvPlan, per_request: u64, options: &Options, in_flight: u64, derivation: &mut Derivation) {

@@ -1,20 +1,20 @@
 //! The options of a run, with this version's defaults filled in.
 
-use alloc::{format, string::ToString, vec::Vec};
+use alloc::{string::ToString, vec::Vec};
 
 use crate::{
     engine::{
         Resolved,
-        serving::{Parallel, state::StateTypes},
+        serving::{Parallel, cache_type::CacheType, state::StateTypes},
     },
-    error::{Error, ErrorKind, Result},
+    error::Result,
     hardware::{Device, Hardware},
     model::{Attention, Model},
     workload::Workload,
 };
 
 use super::{
-    kv_spec::{CacheType, SpecOptions},
+    kv_spec::{CACHE_TYPES, SpecOptions},
     rules::Rules,
 };
 
@@ -49,8 +49,7 @@ impl Options {
     /// Resolves the options of a workload.
     ///
     /// # Errors
-    /// As [`Parallel::resolve`] and [`CacheType::parse`]; [`ErrorKind::Contradiction`] for different types of keys
-    /// and values.
+    /// As [`Parallel::resolve`] and [`CacheType::of`].
     pub fn resolve(model: &Model, workload: &Workload, hardware: &Hardware, rules: &Rules) -> Result<(Self, Vec<Resolved>)> {
         let devices = (!hardware.is_ideal()).then_some(hardware.devices.len());
         let parallel = Parallel::resolve(model, workload, devices)?;
@@ -149,20 +148,7 @@ fn default_block(model: &Model, device: Option<&Device>) -> u64 {
 }
 
 fn cache_type(workload: &Workload, model: &Model) -> Result<CacheType> {
-    let (keys, values) = (workload.kv_cache_type_k.as_deref(), workload.kv_cache_type_v.as_deref());
-    let cache_type = CacheType::parse(keys)?;
-    if values.is_some() && CacheType::parse(values)? != cache_type {
-        return Err(Error::new(
-            ErrorKind::Contradiction,
-            format!(
-                "vLLM has one type for keys and values, but `{}` and `{}` were given",
-                keys.unwrap_or("auto"),
-                values.unwrap_or("auto")
-            ),
-        )
-        .field("kv_cache_type_v")
-        .help("give both the same type, or only the type of keys"));
-    }
+    let cache_type = CacheType::of("vLLM", CACHE_TYPES, workload)?;
     let sparse =
         model.blocks().iter().any(|block| matches!(block.attention, Attention::Latent(latent) if latent.indexer.is_some()));
     // Sparse latent attention has a layout of its own for 8 bits.

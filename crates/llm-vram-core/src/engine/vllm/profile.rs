@@ -133,18 +133,6 @@ pub fn non_torch(rules: &Rules, tensor_parallel: u64, vocab_size: u64) -> Amount
     Amount::range(gib(expected - 10), gib(expected), gib(expected + 40))
 }
 
-/// What a process uses before its first snapshot: CUDA context and communicators. It lies outside the budget.
-/// Set on 26 logs of H100 80GB.
-#[must_use]
-pub fn at_start(devices: u64, has_experts: bool) -> Amount {
-    let (expected, low, high) = match (devices, has_experts) {
-        (1, _) => (51, 50, 60),
-        (_, false) => (154, 100, 160),
-        (_, true) => (201, 150, 210),
-    };
-    Amount::range(bytes(centi_gib(low)), bytes(centi_gib(expected)), bytes(centi_gib(high)))
-}
-
 /// How many batch sizes are captured as CUDA graphs: 1, 2, 4, then in steps of 8 to 256 and of 16 to `largest`.
 /// Source: vLLM, `config/vllm.py` (`_set_cudagraph_sizes`).
 #[must_use]
