@@ -200,6 +200,7 @@ pub struct TensorFacts {
     pub rope_factors: bool,
     pub qk_norm: bool,
     pub conv_bias: bool,
+    pub ssm_norm: bool,
     pub output_bias: bool,
     pub cls_out: u32,
     pub layer_scale: bool,
@@ -225,6 +226,7 @@ impl TensorFacts {
         rope_factors: false,
         qk_norm: false,
         conv_bias: false,
+        ssm_norm: false,
         output_bias: false,
         cls_out: 0,
         layer_scale: false,
@@ -273,6 +275,7 @@ pub struct Architecture {
     pub expert_feed_forward_length: Option<u32>,
     pub expert_shared_feed_forward_length: Option<u32>,
     pub expert_shared_count: u32,
+    pub moe_latent_size: u32,
     pub leading_dense_block_count: u32,
     pub interleave_moe_layer_step: u32,
     pub expert_group_count: u32,
@@ -335,6 +338,7 @@ impl Architecture {
         expert_feed_forward_length: None,
         expert_shared_feed_forward_length: None,
         expert_shared_count: 0,
+        moe_latent_size: 0,
         leading_dense_block_count: 0,
         interleave_moe_layer_step: 0,
         expert_group_count: 0,
@@ -430,6 +434,8 @@ pub struct ModelRecord {
     pub class: ModelClass,
     /// File formats in which it is published.
     pub formats: &'static [&'static str],
+    /// Multi-token-prediction blocks that the publisher's repository carries beside the main model; files may drop them.
+    pub mtp_layers: u32,
     /// Parameter counts.
     pub parameters: Parameters,
     /// The architecture.
@@ -455,6 +461,7 @@ impl ModelRecord {
         modalities: &[],
         class: ModelClass::Edge,
         formats: &[],
+        mtp_layers: 0,
         parameters: Parameters::EMPTY,
         architecture: Architecture::EMPTY,
         unverified: &[],

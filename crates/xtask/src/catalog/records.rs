@@ -194,7 +194,7 @@ record! {
     Model as "ModelRecord" {
         name: String, maker: String, family: String, #[serde(default)] release: Option<String>, licence: String, hf_id: String,
         #[serde(default)] ollama_tag: Option<String>, #[serde(default)] aliases: Vec<String>, modalities: Vec<String>,
-        class: ModelClass, formats: Vec<String>, parameters: Parameters, architecture: Hyperparameters,
+        class: ModelClass, formats: Vec<String>, #[serde(default)] mtp_layers: u32, parameters: Parameters, architecture: Hyperparameters,
         #[serde(default)] unverified: Vec<String>, #[serde(default)] source: Vec<Source> = sources,
     }
 }
