@@ -3,6 +3,7 @@
 //! An engine owns its cache rules, its working buffers, its fixed costs, what it leaves on the host
 //! and its defaults. Each lives in a module of its own and answers [`Engine::memory`].
 
+pub mod exllama;
 pub mod llama_cpp;
 pub mod lm_studio;
 pub mod mlx;
@@ -10,6 +11,7 @@ pub mod ollama;
 pub mod omlx;
 pub mod serving;
 pub mod sglang;
+pub mod transformers;
 pub(crate) mod version;
 pub mod vllm;
 
