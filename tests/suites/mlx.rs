@@ -56,9 +56,8 @@ fn quantisation(column: &str) -> MlxQuantisation {
 }
 
 /// Models whose figures rest on another description or that are not read.
-const NOT_READ: [(&str, &str); 5] = [
+const NOT_READ: [(&str, &str); 4] = [
     ("command-r-plus-104b", "built without `use_qk_norm`, so without 851,968 weights of norms that the release has"),
-    ("mimo-v2-flash", "window heads of their own size are not read from its config"),
     ("llama-3.3-nemotron-super-49b", "its config lists blocks, which is not read"),
     ("recurrentgemma-2b", "no GGUF architecture"),
     ("rwkv7-2.9b", "its config is not read"),
@@ -114,7 +113,7 @@ fn bytes_of_every_module_list() {
     }
     println!("module bytes: {exact} rows exact, {off} off, {unread} of models that are not described");
     assert_eq!(off, 0);
-    assert!(exact >= 2113, "rows were lost");
+    assert!(exact >= 2130, "rows were lost");
 }
 
 fn optional(row: &Row, column: &str) -> Option<u64> {
@@ -251,5 +250,5 @@ fn caches_of_every_model() {
         unread.values().sum::<u32>()
     );
     assert_eq!(off, 0);
-    assert!(exact >= 394, "rows were lost");
+    assert!(exact >= 400, "rows were lost");
 }
