@@ -16,10 +16,17 @@ pub mod hardware;
 pub mod input;
 pub mod metal_limits;
 pub mod model;
+pub mod nominal;
 pub mod quant;
 pub mod units;
+#[cfg(feature = "catalog")]
+pub mod wire;
 pub mod workload;
 
 pub use error::{Error, ErrorKind, Result};
 pub use model::Model;
 pub use units::{BitsPerWeight, ByteUnit, Bytes};
+
+/// The snapshot of the catalog that answers rest on.
+#[cfg(feature = "catalog")]
+pub const DATA_VERSION: &str = llm_vram_catalog::VERSION;

@@ -174,7 +174,7 @@ impl fmt::Display for DisplayBytes {
         let mut scale = base * base * base;
         let mut symbol = symbols[0];
         for smaller in &symbols[1..] {
-            if bytes >= scale * 0.1 || bytes == 0.0 {
+            if bytes >= scale * 0.1 {
                 break;
             }
             scale /= base;

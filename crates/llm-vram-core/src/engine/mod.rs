@@ -15,8 +15,11 @@ pub mod transformers;
 pub(crate) mod version;
 pub mod vllm;
 
+mod registry;
+
 use alloc::{string::String, vec::Vec};
 
+pub use registry::{all, by_name};
 use serde::Serialize;
 
 use crate::{

@@ -5,7 +5,7 @@ use crate::{
     bounds,
     engine::{Engine, Scene},
     error::{ErrorKind, Result},
-    quant::WeightFormat,
+    quant::{WeightFormat, weight_bytes},
 };
 
 /// The largest context per request that fits, with everything else as given; `None` if not even one token does.
@@ -43,6 +43,12 @@ pub fn max_concurrency(engine: &dyn Engine, scene: &Scene<'_>, safety: f64) -> R
 /// Those of [`Engine::memory`]; formats that the engine or the model refuses are skipped.
 pub fn best_quant(engine: &dyn Engine, scene: &Scene<'_>, ladder: &[WeightFormat], safety: f64) -> Result<Option<WeightFormat>> {
     for format in ladder {
+        // Weights alone decide most formats that do not fit, far cheaper than a whole plan. What llama.cpp leaves on the
+        // host (token embeddings) is less than a fifth of any published model.
+        let weights = weight_bytes(scene.model, format).map(|weights| weights.total);
+        if weights.is_ok_and(|weights| weights.share(0.8) > scene.hardware.visible_bytes()) {
+            continue;
+        }
         if fits(engine, &Scene { format, ..*scene }, safety)? {
             return Ok(Some(*format));
         }

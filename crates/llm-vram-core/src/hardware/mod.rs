@@ -1,5 +1,8 @@
 //! Devices and hosts: what a nameplate says and what software can use of it.
 
+#[cfg(feature = "catalog")]
+mod from_catalog;
+
 use alloc::{string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
