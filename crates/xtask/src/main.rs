@@ -16,11 +16,14 @@ struct Arguments {
 enum Command {
     /// Check the catalog's files and write its embedded form.
     Bake(commands::bake::Arguments),
+    /// Run everything that has to hold before a change lands.
+    Ready,
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Bake(arguments) => commands::bake::run(&arguments),
+        Command::Ready => commands::ready::run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,7 +2,10 @@
 
 use alloc::format;
 
-use super::{Engine, llama_cpp::LlamaCpp, lm_studio::LmStudio, mlx::Mlx, ollama::Ollama, omlx::Omlx, sglang::SgLang, vllm::Vllm};
+use super::{
+    Engine, exllama::ExLlama, llama_cpp::LlamaCpp, lm_studio::LmStudio, mlx::Mlx, ollama::Ollama, omlx::Omlx, sglang::SgLang,
+    transformers::Transformers, vllm::Vllm,
+};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Every engine, in the order of the docs.
@@ -11,7 +14,7 @@ pub fn all() -> &'static [&'static dyn Engine] {
     ENGINES
 }
 
-static ENGINES: &[&dyn Engine] = &[&LlamaCpp, &Ollama, &LmStudio, &Vllm, &SgLang, &Mlx, &Omlx];
+static ENGINES: &[&dyn Engine] = &[&LlamaCpp, &Ollama, &LmStudio, &Vllm, &SgLang, &Mlx, &Omlx, &Transformers, &ExLlama];
 
 /// Other spellings of engines' names.
 const ALIASES: &[(&str, &str)] = &[
