@@ -1,14 +1,19 @@
 //! llama.cpp's compute buffers against the engine's own figures.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
-use std::{collections::BTreeMap, thread};
+use std::{
+    collections::BTreeMap,
+    thread,
+    time::{Duration, Instant},
+};
 
 use llm_vram_core::{
     Model,
     engine::llama_cpp::{
         Parameters, Placement,
-        compute::{self, ComputePlan, ComputeRequest, Exactness, TensorTypes},
+        compute::{self, ComputePlan, ComputeRequest, Exactness, ModelClass, TensorTypes},
     },
+    model::Hyperparameters,
     quant::{FileType, GgmlType, Recipe},
     workload::FlashAttention,
 };
@@ -128,4 +133,100 @@ fn every_planned_buffer_is_the_engines() {
     println!("compute buffers: {rows} loads, {buffers} buffers, {misses} misses");
     assert_eq!(misses, 0);
     assert_eq!((rows, buffers), (LOADS, BUFFERS));
+}
+
+/// Loads with all layers on one device.
+const SINGLE_DEVICE_LOADS: usize = 4_868;
+
+#[test]
+fn closed_forms_stay_within_their_range() {
+    let outcomes = on_every_load(|subject, load| {
+        let setting = load.setting;
+        let blocks = subject.model.hyperparameters().block_count;
+        if setting.n_devices != 1 || setting.n_gpu_layers <= blocks || setting.n_cpu_moe > 0 || !setting.offload_kqv {
+            return None;
+        }
+        let (parameters, placement) = (parameters(setting), subject.placement(setting));
+        let estimate =
+            compute::closed_form(&subject.model, &ComputeRequest::measured(&parameters, &placement)).expect("an estimate");
+        Some((load, estimate))
+    });
+    let (mut rows, mut close, mut hosts) = (0_usize, 0_usize, 0_usize);
+    let mut outside = Vec::new();
+    let mut by_class = BTreeMap::<ModelClass, (usize, usize, f64, f64)>::new();
+    for (load, estimate) in outcomes.into_iter().flatten() {
+        rows += 1;
+        let is_close = |ours: u64, theirs: u64| ours.abs_diff(theirs) <= (theirs * 3 / 100).max(8 << 20);
+        let truth = load.compute.device_bytes(0);
+        let class = by_class.entry(estimate.class).or_insert((0, 0, f64::MAX, 0.0));
+        class.0 += 1;
+        if is_close(estimate.device.get(), truth) {
+            close += 1;
+            class.1 += 1;
+        }
+        hosts += usize::from(is_close(estimate.host.get(), load.compute.cuda_host.unwrap_or(0)));
+        if !(estimate.low.get()..=estimate.high.get()).contains(&truth) {
+            outside.push(format!("{} {truth} {estimate:?} {:?}", load.model, load.setting));
+        }
+        let ratio = estimate.device.get() as f64 / truth as f64;
+        class.2 = class.2.min(ratio);
+        class.3 = class.3.max(ratio);
+    }
+    for (class, (rows, close, low, high)) in &by_class {
+        println!("closed form, {class:?}: {rows} loads, {close} within 3 % or 8 MiB, {low:.2} to {high:.2} of the buffer");
+    }
+    println!(
+        "closed form: {rows} loads, {close} devices and {hosts} hosts within 3 % or 8 MiB, {} outside the range",
+        outside.len()
+    );
+    assert!(outside.is_empty(), "{}", outside[0]);
+    assert!(close * 10 >= rows * 9);
+    assert_eq!(rows, SINGLE_DEVICE_LOADS);
+}
+
+/// The largest description that validation lets through, with as many experts per token as it lets through.
+fn absurd(architecture: &str) -> Hyperparameters {
+    Hyperparameters {
+        block_count: 4096,
+        embedding_length: 1 << 16,
+        vocab_size: 1 << 20,
+        context_length: 1 << 30,
+        feed_forward_length: (1 << 16).into(),
+        head_count: (1 << 10).into(),
+        head_count_kv: (1 << 10).into(),
+        key_length: Some(128),
+        value_length: Some(128),
+        expert_count: if architecture == "qwen3moe" { 4096 } else { 0 },
+        expert_used_count: if architecture == "qwen3moe" { 4096 } else { 0 },
+        expert_feed_forward_length: Some(1),
+        ..Hyperparameters::new(architecture)
+    }
+}
+
+#[test]
+fn absurd_shapes_end_soon_with_a_typed_error() {
+    let largest = Parameters { n_seq_max: 1, n_batch: 1 << 20, n_ubatch: 1 << 20, ..Parameters::library(1 << 27) };
+    let many = Parameters { n_seq_max: 256, n_ctx: 256 << 27, ..largest.clone() };
+    let too_many = Parameters { n_seq_max: 65_536, ..largest.clone() };
+    let mut outcomes = BTreeMap::<String, usize>::new();
+    for architecture in ["llama", "qwen3moe", "gemma3", "an-architecture-of-tomorrow"] {
+        let Ok(model) = Model::new(absurd(architecture)) else { continue };
+        for parameters in [&largest, &many, &too_many] {
+            for flash_attn in [FlashAttention::Auto, FlashAttention::Off] {
+                for devices in [0, 1, 15, 16] {
+                    let parameters = Parameters { flash_attn, ..parameters.clone() };
+                    let placement = Placement::new(model.hyperparameters(), None, &vec![1.0; devices]);
+                    let request = ComputeRequest::load(&parameters, &placement);
+                    let started = Instant::now();
+                    let outcome = compute::plan(&model, &request, &|_: Option<u32>, _: &str, _: [u64; 4]| GgmlType::F16);
+                    let _ = compute::closed_form(&model, &request);
+                    assert!(started.elapsed() < Duration::from_secs(10), "{architecture} took {:?}", started.elapsed());
+                    let code = outcome.map_or_else(|error| error.kind().code(), |_| "planned");
+                    *outcomes.entry(code.into()).or_default() += 1;
+                }
+            }
+        }
+    }
+    println!("absurd shapes: {outcomes:?}");
+    assert!(outcomes.len() > 1);
 }

@@ -51,6 +51,10 @@ impl<'m> GraphModel<'m> {
         self.blocks.get(layer as usize)
     }
 
+    pub(super) fn attention(&self, layer: u32) -> Option<Attention> {
+        self.block(layer).map(|block| block.attention)
+    }
+
     pub(super) fn head_count(&self, layer: u32) -> u64 {
         self.hp.head_count.at(layer).into()
     }

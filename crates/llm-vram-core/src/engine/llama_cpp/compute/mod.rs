@@ -13,6 +13,7 @@ mod allocator;
 mod architectures;
 mod builder;
 mod capability;
+mod closed_form;
 mod explanation;
 mod graph;
 mod graph_model;
@@ -25,6 +26,7 @@ mod weights;
 
 use alloc::{format, vec::Vec};
 
+pub use closed_form::{Estimate, ModelClass, closed_form};
 pub use explanation::{LiveTensor, Peak};
 pub use request::{ComputeRequest, Planning};
 use serde::Serialize;
