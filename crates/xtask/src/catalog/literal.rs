@@ -299,14 +299,19 @@ impl Literal for Hyperparameters {
     }
 }
 
-/// Names of fields that hold a value and that records do not have.
+/// Names of the description's fields and of its facts that records have, in the order in which they are written.
 #[must_use]
-pub fn not_embedded(description: &Hyperparameters) -> Vec<String> {
+pub const fn embedded_names() -> (&'static [&'static str], &'static [&'static str]) {
     macro_rules! names {
         ($($field:ident),* $(,)?) => { &[$(stringify!($field)),*] };
     }
-    let fields: &[&str] = embedded_fields!(names);
-    let facts: &[&str] = embedded_facts!(names);
+    (embedded_fields!(names), embedded_facts!(names))
+}
+
+/// Names of fields that hold a value and that records do not have.
+#[must_use]
+pub fn not_embedded(description: &Hyperparameters) -> Vec<String> {
+    let (fields, facts) = embedded_names();
     let mut found = unknown(serde_json::to_value(description), serde_json::to_value(Hyperparameters::default()), fields);
     found.retain(|name| !NOT_WRITTEN.contains(&name.as_str()));
     found.extend(unknown(serde_json::to_value(&description.facts), serde_json::to_value(Facts::default()), facts));

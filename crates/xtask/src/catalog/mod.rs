@@ -1,9 +1,10 @@
 //! The catalog's files: reading, rules, and the form that is embedded.
 
 mod index;
-mod literal;
+pub mod literal;
 #[path = "../../../../catalog/normal_form.rs"]
 mod normal_form;
+pub mod page;
 mod read;
 pub mod records;
 pub mod rules;

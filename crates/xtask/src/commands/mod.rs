@@ -1,5 +1,7 @@
 //! One file for each command.
 
+pub mod add_gpu;
+pub mod add_model;
 pub mod bake;
 pub mod ready;
 
