@@ -13,7 +13,7 @@ use llm_vram_core::{
         Parameters, Placement,
         compute::{self, ComputePlan, ComputeRequest, Exactness, ModelClass, TensorTypes},
     },
-    model::Hyperparameters,
+    model::{Hyperparameters, PerLayer},
     quant::{FileType, GgmlType, Recipe},
     workload::FlashAttention,
 };
@@ -229,4 +229,69 @@ fn absurd_shapes_end_soon_with_a_typed_error() {
     }
     println!("absurd shapes: {outcomes:?}");
     assert!(outcomes.len() > 1);
+}
+
+/// Architectures whose op list was read from the source only.
+const UNVERIFIED: [&str; 16] = [
+    "mistral3",
+    "ernie4_5",
+    "qwen2vl",
+    "qwen2moe",
+    "exaone4",
+    "seed_oss",
+    "arcee",
+    "hunyuan-dense",
+    "hunyuan-moe",
+    "hunyuan_vl",
+    "olmoe",
+    "granitemoe",
+    "dots1",
+    "cohere2",
+    "mamba2",
+    "lfm2moe",
+];
+
+#[test]
+fn unverified_lists_say_so_and_stay_within_the_closed_forms_range() {
+    let types = |_: Option<u32>, _: &str, _: [u64; 4]| GgmlType::Q4_K;
+    let mut planned = 0;
+    for architecture in UNVERIFIED {
+        let has_experts = matches!(architecture, "qwen2moe" | "hunyuan-moe" | "olmoe" | "granitemoe" | "dots1" | "lfm2moe");
+        let is_second_mamba = architecture == "mamba2";
+        let heads_kv = |layer: u32| if architecture == "lfm2moe" && layer % 4 != 3 { 0 } else { 8 };
+        let model = Model::new(Hyperparameters {
+            block_count: 64,
+            embedding_length: 2048,
+            vocab_size: 65_536,
+            context_length: 32_768,
+            feed_forward_length: if is_second_mamba { 0 } else { 8192 }.into(),
+            head_count: if is_second_mamba { 0 } else { 16 }.into(),
+            head_count_kv: if is_second_mamba { 0.into() } else { PerLayer::Each((0..64).map(heads_kv).collect()) },
+            key_length: Some(128),
+            value_length: Some(128),
+            sliding_window: matches!(architecture, "cohere2" | "exaone4").then_some(4096),
+            expert_count: if has_experts { 32 } else { 0 },
+            expert_used_count: if has_experts { 8 } else { 0 },
+            expert_feed_forward_length: has_experts.then_some(1024),
+            expert_gating_func: if matches!(architecture, "dots1" | "lfm2moe") { 2 } else { 1 },
+            ssm_conv_kernel: 4,
+            ssm_inner_size: 4096,
+            ssm_state_size: 128,
+            ssm_time_step_rank: 64,
+            ssm_group_count: 1,
+            shortconv_l_cache: 3,
+            ..Hyperparameters::new(architecture)
+        })
+        .unwrap_or_else(|error| panic!("{architecture}: {error}"));
+        for parameters in [Parameters::library(8192), Parameters { n_outputs_max: 1, ..Parameters::library(65_536) }] {
+            let placement = Placement::new(model.hyperparameters(), None, &[1.0]);
+            let request = ComputeRequest::load(&parameters, &placement);
+            let plan = compute::plan(&model, &request, &types).unwrap_or_else(|error| panic!("{architecture}: {error}"));
+            let estimate = compute::closed_form(&model, &request).expect("an estimate");
+            assert_eq!(plan.exactness, Exactness::OpListUnverified, "{architecture}");
+            assert!((estimate.low..=estimate.high).contains(&plan.devices[0]), "{architecture}: {plan:?} {estimate:?}");
+            planned += 1;
+        }
+    }
+    println!("op lists read from the source only: {planned} plans within the closed forms' range");
 }

@@ -1,9 +1,9 @@
 //! Recurrent models and those that mix recurrent and attention layers (`src/models/mamba.cpp`, `jamba.cpp`,
-//! `granite-hybrid.cpp`, `nemotron-h.cpp`, `lfm2.cpp`).
+//! `granite-hybrid.cpp`, `nemotron-h.cpp`, `lfm2.cpp`, `mamba2.cpp`, `lfm2moe.cpp`).
 
 use crate::{
     engine::llama_cpp::compute::{
-        builder::{Builder, Experts, FeedForwardShape, Head},
+        builder::{Builder, Experts, FeedForwardShape, Gating, Head},
         tensor::TensorId,
     },
     model::FeedForward,
@@ -15,7 +15,8 @@ pub(super) fn mamba(builder: &mut Builder<'_>) {
     let rows = builder.output_rows();
     let x = builder.for_each_layer(x, |builder, x| {
         let cur = builder.rms_norm("attn_norm.weight", x);
-        let cur = builder.mamba1(&states, cur, false);
+        let is_second = builder.model.architecture() == "mamba2";
+        let cur = if is_second { builder.mamba2(&states, cur, true) } else { builder.mamba1(&states, cur, false) };
         let [cur, x] = builder.keep_rows_of_last(cur, x, rows);
         builder.graph.add(cur, x)
     });
@@ -95,6 +96,8 @@ pub(super) fn nemotron_h(builder: &mut Builder<'_>) {
 }
 
 pub(super) fn lfm2(builder: &mut Builder<'_>) {
+    let gating = if builder.model.hp.expert_gating_func == 2 { Gating::Sigmoid } else { Gating::Softmax };
+    let experts = Experts { gating, has_choice_bias: builder.model.has_router_bias(), ..Experts::NORMALISED };
     let x = builder.embeddings(false);
     let states = builder.recurrent_input();
     let input = builder.attention_input();
@@ -115,7 +118,7 @@ pub(super) fn lfm2(builder: &mut Builder<'_>) {
         let [cur, x] = builder.keep_rows_of_last(cur, x, rows);
         let after_attention = builder.graph.add(x, cur);
         let cur = builder.rms_norm("ffn_norm.weight", after_attention);
-        let cur = builder.feed_forward(cur, &Experts::SOFTMAX);
+        let cur = builder.feed_forward(cur, &experts);
         builder.graph.add(after_attention, cur)
     });
     builder.logits(x, Head::RMS);

@@ -25,6 +25,11 @@ impl OpList {
         Self { exactness: Exactness::OpList, build }
     }
 
+    /// Read from the source, not compared with figures of the engine.
+    const fn unverified(build: fn(&mut Builder<'_>)) -> Self {
+        Self { exactness: Exactness::OpListUnverified, build }
+    }
+
     /// Appends the whole graph.
     pub(super) fn build(self, builder: &mut Builder<'_>) {
         (self.build)(builder);
@@ -63,6 +68,20 @@ pub(super) fn op_list(model: &GraphModel<'_>) -> Option<OpList> {
         "nemotron_h" => OpList::exact(hybrid::nemotron_h),
         "lfm2" => OpList::exact(hybrid::lfm2),
         "qwen3next" | "qwen35" | "qwen35moe" => OpList::exact(qwen3next::build),
+        "mistral3" => OpList::unverified(|b| Transformer::LLAMA.build(b)),
+        "ernie4_5" => OpList::unverified(|b| Transformer::PLAIN.build(b)),
+        "qwen2vl" => OpList::unverified(|b| Transformer::QWEN2.build(b)),
+        "qwen2moe" => OpList::unverified(|b| Transformer::QWEN2_MOE.build(b)),
+        "exaone4" => OpList::unverified(|b| Transformer::EXAONE4.build(b)),
+        "seed_oss" => OpList::unverified(|b| Transformer::SEED_OSS.build(b)),
+        "arcee" => OpList::unverified(|b| Transformer::ARCEE.build(b)),
+        "hunyuan-dense" | "hunyuan-moe" | "hunyuan_vl" => OpList::unverified(|b| Transformer::HUNYUAN.build(b)),
+        "olmoe" => OpList::unverified(|b| Transformer::OLMOE.build(b)),
+        "granitemoe" => OpList::unverified(|b| Transformer::GRANITE.build(b)),
+        "dots1" => OpList::unverified(|b| Transformer::dots1(b).build(b)),
+        "cohere2" => OpList::unverified(parallel::command_r),
+        "mamba2" => OpList::unverified(hybrid::mamba),
+        "lfm2moe" if model.window() == 0 => OpList::unverified(hybrid::lfm2),
         _ if model.is_recurrent() || model.is_latent() => return None,
         _ => OpList { exactness: Exactness::GenericSkeleton, build: |b| Transformer::generic(b).build(b) },
     };

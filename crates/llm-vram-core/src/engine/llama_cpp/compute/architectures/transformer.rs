@@ -20,6 +20,8 @@ pub(super) enum QueryKeyNorm {
     HeadsIfPresent,
     /// The whole row, before it is split into heads.
     Rows,
+    /// Each head, after RoPE (Hunyuan).
+    HeadsAfterRope,
     /// Each rotated head after RoPE without a weight; a temperature instead where RoPE is left out (Llama 4).
     AfterRope,
 }
@@ -35,6 +37,8 @@ pub(super) enum Norms {
     BeforeAndAfterLoose,
     /// After both only.
     After,
+    /// The same, but the last one is not pinned to its device (EXAONE 4).
+    AfterLoose,
 }
 
 /// Which layers rotate queries and keys.
@@ -44,6 +48,8 @@ pub(super) enum Rope {
     Always,
     /// All but every fourth.
     ThreeOfFour,
+    /// Windowed ones, or all if none is windowed.
+    Windowed,
 }
 
 /// The switches of the common transformer.
@@ -65,6 +71,8 @@ pub(super) struct Transformer {
     pub(super) scales_logits: bool,
     pub(super) rope: Rope,
     pub(super) experts: Experts,
+    /// The shared expert's output is gated (Qwen2-MoE).
+    pub(super) gates_shared_experts: bool,
     /// The name of the norm before the feed-forward block.
     pub(super) feed_forward_norm: &'static str,
     pub(super) has_sinks: bool,
@@ -90,6 +98,7 @@ impl Transformer {
         scales_logits: false,
         rope: Rope::Always,
         experts: Experts::NORMALISED,
+        gates_shared_experts: false,
         feed_forward_norm: "ffn_norm.weight",
         has_sinks: false,
         keeps_last_hidden_state: false,
@@ -143,6 +152,19 @@ impl Transformer {
     };
     pub(super) const ERNIE45_MOE: Self = Self { experts: Experts { has_choice_bias: true, ..Experts::NORMALISED }, ..Self::PLAIN };
 
+    pub(super) const EXAONE4: Self =
+        Self { query_key_norm: QueryKeyNorm::Heads, norms: Norms::AfterLoose, rope: Rope::Windowed, ..Self::PLAIN };
+    pub(super) const SEED_OSS: Self = Self { feed_forward_norm: "post_attention_norm.weight", ..Self::PLAIN };
+    pub(super) const ARCEE: Self = Self { feed_forward: FeedForwardShape::UngatedSquared, ..Self::PLAIN };
+    pub(super) const HUNYUAN: Self = Self { query_key_norm: QueryKeyNorm::HeadsAfterRope, ..Self::PLAIN };
+    pub(super) const OLMOE: Self = Self { query_key_norm: QueryKeyNorm::Rows, experts: Experts::SOFTMAX, ..Self::PLAIN };
+    pub(super) const QWEN2_MOE: Self = Self { experts: Experts::SOFTMAX, gates_shared_experts: true, ..Self::QWEN2 };
+
+    /// DOTS.LLM1: the router as the metadata says.
+    pub(super) fn dots1(builder: &Builder<'_>) -> Self {
+        Self::generic(builder)
+    }
+
     /// What an architecture without an op list is taken for: norms before the blocks and on queries and keys.
     pub(super) fn generic(builder: &Builder<'_>) -> Self {
         let gating = if builder.model.hp.expert_gating_func == 2 { Gating::Sigmoid } else { Gating::Softmax };
@@ -188,7 +210,7 @@ impl Transformer {
 
     fn layer(&self, builder: &mut Builder<'_>, x: TensorId, input: &AttentionInput, inputs: [TensorId; 3]) -> TensorId {
         let [positions, temperature, rows] = inputs;
-        let has_norms_before = self.norms != Norms::After;
+        let has_norms_before = !matches!(self.norms, Norms::After | Norms::AfterLoose);
         let mut cur = if has_norms_before { builder.norm(self.norm("attn_norm.weight", "attn_norm.bias"), x) } else { x };
         let qkv = self.queries_keys_values(builder, cur, positions, temperature);
         let sinks = if self.has_sinks {
@@ -197,7 +219,7 @@ impl Transformer {
             TensorId::NONE
         };
         cur = builder.attend(input, qkv, sinks);
-        cur = builder.attention_output(cur, self.output_bias);
+        cur = builder.attention_output(cur, self.output_bias || builder.model.hp.facts.o_bias);
         let mut residual = x;
         if !self.keeps_last_hidden_state {
             [cur, residual] = builder.keep_rows_of_last(cur, residual, rows);
@@ -217,7 +239,9 @@ impl Transformer {
         cur = self.feed_forward_block(builder, cur);
         match self.norms {
             Norms::Before => {}
-            Norms::BeforeAndAfterLoose => cur = builder.norm(Normalisation::rms("post_ffw_norm.weight").unpinned(), cur),
+            Norms::BeforeAndAfterLoose | Norms::AfterLoose => {
+                cur = builder.norm(Normalisation::rms("post_ffw_norm.weight").unpinned(), cur)
+            }
             Norms::BeforeAndAfter | Norms::After => cur = builder.rms_norm("post_ffw_norm.weight", cur),
         }
         if self.scales_residuals {
@@ -229,6 +253,16 @@ impl Transformer {
     fn feed_forward_block(&self, builder: &mut Builder<'_>, x: TensorId) -> TensorId {
         match builder.model.feed_forward(builder.layer) {
             FeedForward::Dense { length } => builder.dense(x, length.into(), self.feed_forward, self.feed_forward_bias),
+            FeedForward::Experts { shared_length, .. } if self.gates_shared_experts && shared_length > 0 => {
+                let routed = builder.routed_experts(x, &self.experts);
+                let logit = builder.linear("ffn_gate_inp_shexp.weight", x, 1);
+                // A sigmoid, written as SiLU(x) / x.
+                let silu = builder.graph.unary(logit);
+                let gate = builder.graph.div(silu, logit);
+                let shared = builder.shared_experts(x, shared_length.into(), FeedForwardShape::Gated);
+                let shared = builder.graph.mul(shared, gate);
+                builder.graph.add(routed, shared)
+            }
             _ => builder.feed_forward(x, &self.experts),
         }
     }
@@ -242,15 +276,16 @@ impl Transformer {
     ) -> Projections {
         let layer = builder.layer;
         let key = builder.model.key_length(layer);
+        let qkv_bias = self.qkv_bias || builder.model.hp.facts.qkv_bias;
         let mut qkv = if self.query_key_norm == QueryKeyNorm::Rows {
             let (heads, heads_kv) = (builder.model.head_count(layer), builder.model.head_count_kv(layer));
             let value = builder.model.value_length(layer);
-            let mut flat = builder.flat_projections(x, [key * heads, key * heads_kv, value * heads_kv], self.qkv_bias);
+            let mut flat = builder.flat_projections(x, [key * heads, key * heads_kv, value * heads_kv], qkv_bias);
             flat.queries = builder.rms_norm("attn_q_norm.weight", flat.queries);
             flat.keys = builder.rms_norm("attn_k_norm.weight", flat.keys);
             builder.split_heads(flat)
         } else {
-            builder.projections(x, self.qkv_bias)
+            builder.projections(x, qkv_bias)
         };
         let factors = if builder.model.has_rope_factors() { builder.rope_factors(key / 2) } else { TensorId::NONE };
         let norms_heads = match self.query_key_norm {
@@ -262,9 +297,17 @@ impl Transformer {
             qkv.queries = builder.rms_norm("attn_q_norm.weight", qkv.queries);
             qkv.keys = builder.rms_norm("attn_k_norm.weight", qkv.keys);
         }
-        let rotates = self.rope == Rope::Always || !(layer + 1).is_multiple_of(LAYERS_PER_PLAIN);
+        let rotates = match self.rope {
+            Rope::Always => true,
+            Rope::ThreeOfFour => !(layer + 1).is_multiple_of(LAYERS_PER_PLAIN),
+            Rope::Windowed => builder.model.window() == 0 || builder.model.is_windowed(layer),
+        };
         if rotates {
             qkv = builder.rope_queries_and_keys(qkv, positions, factors);
+        }
+        if self.query_key_norm == QueryKeyNorm::HeadsAfterRope {
+            qkv.queries = builder.rms_norm("attn_q_norm.weight", qkv.queries);
+            qkv.keys = builder.rms_norm("attn_k_norm.weight", qkv.keys);
         }
         if self.query_key_norm == QueryKeyNorm::AfterRope {
             if rotates {

@@ -87,8 +87,11 @@ impl Builder<'_> {
         Projections { queries, keys, values }
     }
 
-    /// Queries, keys and values of the current layer, split into heads.
+    /// Queries, keys and values of the current layer, split into heads: by one matrix if the model has it so.
     pub(in super::super) fn projections(&mut self, x: TensorId, has_bias: bool) -> Projections {
+        if self.model.hp.facts.fused_qkv {
+            return self.fused_projections(x, has_bias);
+        }
         let (heads, heads_kv) = (self.model.head_count(self.layer), self.model.head_count_kv(self.layer));
         let (key, value) = (self.model.key_length(self.layer), self.model.value_length(self.layer));
         let flat = self.flat_projections(x, [key * heads, key * heads_kv, value * heads_kv], has_bias);
