@@ -36,7 +36,7 @@ fn q4() -> WeightFormat {
 
 fn ask(model: &Model, workload: &Workload, hardware: &Hardware) -> llm_vram_core::Result<Memory> {
     let format = q4();
-    let scene = Scene { model, format: &format, workload, hardware, version: None };
+    let scene = Scene { model, format: &format, workload, hardware, version: None, memo: None };
     LlamaCpp.memory(&scene, &mut Derivation::off())
 }
 
@@ -150,7 +150,7 @@ fn remarks_say_what_matters() {
 fn every_figure_has_a_step() {
     let model = llm_vram_tests::model("gemma-3-27b");
     let (format, workload, hardware) = (q4(), Workload::new(32_768), cards(Backend::Cuda, 2));
-    let scene = Scene { model: &model, format: &format, workload: &workload, hardware: &hardware, version: None };
+    let scene = Scene { model: &model, format: &format, workload: &workload, hardware: &hardware, version: None, memo: None };
     let mut derivation = Derivation::on();
     let memory = LlamaCpp.memory(&scene, &mut derivation).expect("an answer");
     let steps = derivation.into_steps();
@@ -172,7 +172,7 @@ fn every_figure_has_a_step() {
 fn versions_differ_as_published() {
     let model = llm_vram_tests::model("llama-3.1-8b");
     let (format, workload, hardware) = (q4(), Workload::new(32_768), cards(Backend::Cuda, 1));
-    let scene = |version| Scene { model: &model, format: &format, workload: &workload, hardware: &hardware, version };
+    let scene = |version| Scene { model: &model, format: &format, workload: &workload, hardware: &hardware, version, memo: None };
     let ask = |version| LlamaCpp.memory(&scene(version), &mut Derivation::off()).expect("an answer");
     let (new, old) = (ask(None), ask(Some("b9272")));
     // 512 rows of logits: 250.5 MiB.

@@ -107,7 +107,14 @@ fn answer(reading: &Reading) -> Memory {
     };
     let file_type = reading.quant.as_deref().map_or(FileType::Q4_K_M, |quant| FileType::from_name(quant).expect("a file type"));
     let (model, format, hardware) = (llm_vram_tests::model(&reading.model), WeightFormat::gguf(file_type), hardware(reading));
-    let scene = Scene { model: &model, format: &format, workload: &workload, hardware: &hardware, version: Some(&reading.version) };
+    let scene = Scene {
+        model: &model,
+        format: &format,
+        workload: &workload,
+        hardware: &hardware,
+        version: Some(&reading.version),
+        memo: None,
+    };
     let engine: &dyn Engine = if ollama { &Ollama } else { &LlamaCpp };
     engine.memory(&scene, &mut Derivation::off()).unwrap_or_else(|error| panic!("{}: {error}", reading.id))
 }

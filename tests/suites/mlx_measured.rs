@@ -39,7 +39,14 @@ fn published_peaks() {
         let weights_alone = row.text("context") == "-";
         let workload = Workload::new(if weights_alone { 1 } else { row.number("context") });
         let format = WeightFormat::parse(row.text("format")).unwrap();
-        let scene = Scene { model: &model, format: &format, workload: &workload, hardware: &Hardware::default(), version: None };
+        let scene = Scene {
+            model: &model,
+            format: &format,
+            workload: &workload,
+            hardware: &Hardware::default(),
+            version: None,
+            memo: None,
+        };
         let engine: &dyn Engine = if row.text("engine") == "omlx" { &Omlx } else { &Mlx };
         let memory = engine.memory(&scene, &mut Derivation::off()).unwrap();
         let device = &memory.devices[0];

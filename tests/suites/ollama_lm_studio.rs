@@ -32,7 +32,7 @@ fn machine(mebibytes: &[u64]) -> Hardware {
 
 fn ask(engine: &dyn Engine, model: &Model, workload: &Workload, version: Option<&str>) -> llm_vram_core::Result<Memory> {
     let (format, hardware) = (WeightFormat::gguf(FileType::Q4_K_M), machine(&[24_080]));
-    engine.memory(&Scene { model, format: &format, workload, hardware: &hardware, version }, &mut Derivation::off())
+    engine.memory(&Scene { model, format: &format, workload, hardware: &hardware, version, memo: None }, &mut Derivation::off())
 }
 
 fn option<'a>(memory: &'a Memory, name: &str) -> &'a str {

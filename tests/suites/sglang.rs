@@ -125,7 +125,7 @@ fn ask(
 ) -> llm_vram_core::Result<Memory> {
     let model = served_model(model);
     let format = WeightFormat::parse(format).unwrap();
-    let scene = Scene { model: &model, format: &format, workload, hardware, version };
+    let scene = Scene { model: &model, format: &format, workload, hardware, version, memo: None };
     SgLang.memory(&scene, &mut Derivation::on())
 }
 

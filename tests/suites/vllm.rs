@@ -133,7 +133,7 @@ fn hardware(count: usize, total_gib: f64, capability: u32) -> Hardware {
 fn ask(model: &str, workload: &Workload, hardware: &Hardware, version: &str) -> llm_vram_core::Result<Memory> {
     let model = served_model(model);
     let format = WeightFormat::Plain(GgmlType::BF16);
-    let scene = Scene { model: &model, format: &format, workload, hardware, version: Some(version) };
+    let scene = Scene { model: &model, format: &format, workload, hardware, version: Some(version), memo: None };
     Vllm.memory(&scene, &mut Derivation::on())
 }
 
@@ -280,7 +280,7 @@ fn extreme_questions_end_in_an_answer_or_an_error() {
             };
             for (hardware, format) in cards.iter().flat_map(|card| formats.iter().map(move |format| (card, format))) {
                 for version in ["0.33.0", "0.19.0", "0.6.6"] {
-                    let scene = Scene { model: &model, format, workload: &workload, hardware, version: Some(version) };
+                    let scene = Scene { model: &model, format, workload: &workload, hardware, version: Some(version), memo: None };
                     let engines: [&dyn Engine; 2] = [&Vllm, &SgLang];
                     for engine in engines {
                         match engine.memory(&scene, &mut Derivation::off()) {

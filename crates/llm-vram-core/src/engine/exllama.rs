@@ -272,14 +272,16 @@ mod tests {
         for (ty, half_bits) in [(None, 32), (Some("q8"), 17), (Some("q4_0"), 9)] {
             let workload =
                 Workload { kv_cache_type_k: ty.map(String::from), kv_cache_type_v: ty.map(String::from), ..Workload::new(8193) };
-            let scene = Scene { model: &model, format: &format, workload: &workload, hardware: &hardware, version: None };
+            let scene =
+                Scene { model: &model, format: &format, workload: &workload, hardware: &hardware, version: None, memo: None };
             let memory = ExLlama.memory(&scene, &mut Derivation::off()).unwrap();
             assert_eq!(memory.kv_cache.get(), 32 * 8448 * 8 * 128 * 2 * half_bits / 16);
             assert_eq!(memory.host.weights.get(), 128_256 * 4096 * 2);
             assert_eq!(memory.host.weights.checked_add(memory.devices[0].weights).unwrap(), memory.weights);
         }
         let gguf = WeightFormat::parse("Q4_K_M").unwrap();
-        let scene = Scene { model: &model, format: &gguf, workload: &Workload::new(1), hardware: &hardware, version: None };
+        let scene =
+            Scene { model: &model, format: &gguf, workload: &Workload::new(1), hardware: &hardware, version: None, memo: None };
         assert_eq!(ExLlama.memory(&scene, &mut Derivation::off()).unwrap_err().kind(), ErrorKind::Unsupported);
     }
 }

@@ -70,7 +70,7 @@ impl Engine for LmStudio {
         let (version, version_warning) = self.version_for(scene.version)?;
         let asked = scene.workload;
         refuse_foreign_options(asked)?;
-        let stored = stored::of(scene.model, scene.format)?;
+        let stored = stored::in_scene(scene)?;
         let parallel = version == VERSIONS[0];
         let slots = if parallel { asked.concurrency.max(DEFAULT_SLOTS) } else { asked.concurrency };
         let workload = Workload {

@@ -15,10 +15,12 @@ pub mod transformers;
 pub(crate) mod version;
 pub mod vllm;
 
+mod memo;
 mod registry;
 
 use alloc::{string::String, vec::Vec};
 
+pub use memo::Memo;
 pub use registry::{all, by_name};
 use serde::Serialize;
 
@@ -201,6 +203,8 @@ pub struct Scene<'a> {
     pub hardware: &'a Hardware,
     /// The engine's version, `None` for the newest known.
     pub version: Option<&'a str>,
+    /// What was worked out for the model before and may be used again.
+    pub memo: Option<&'a Memo<'a>>,
 }
 
 /// What the calculator needs to know of an engine.

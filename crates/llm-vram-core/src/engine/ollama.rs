@@ -225,7 +225,7 @@ impl Engine for Ollama {
 
     fn memory(&self, scene: &Scene<'_>, derivation: &mut Derivation) -> Result<Memory> {
         let (_, with_llama_server, version_warning) = version(scene.version)?;
-        let stored = stored::of(scene.model, scene.format)?;
+        let stored = stored::in_scene(scene)?;
         let arguments = Arguments::of(scene, &stored, with_llama_server)?;
         let parameters = Parameters::resolve(&arguments.workload)?;
         // Each release carries a llama.cpp of its time: 0.33 that of September 2026, 0.20 buffers as before May 2026.

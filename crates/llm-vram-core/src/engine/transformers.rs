@@ -373,6 +373,7 @@ mod tests {
                 workload: &Workload::new(1000),
                 hardware: &hardware,
                 version: None,
+                memo: None,
             };
             let memory = Transformers.memory(&scene, &mut Derivation::off()).unwrap();
             assert_eq!(memory.weights.get(), 8_030_261_248 * 2);

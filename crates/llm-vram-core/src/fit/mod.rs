@@ -16,7 +16,7 @@ use crate::{
     bounds,
     derivation::{Certainty, Derivation, Step},
     engine::{Engine, Memory, Scene},
-    error::Result,
+    error::{ErrorKind, Result},
     units::{ByteUnit, Bytes, grouped},
 };
 
@@ -110,9 +110,43 @@ pub fn verdict(engine: &dyn Engine, scene: &Scene<'_>, safety: f64) -> Result<Ve
     Ok(place(scene, &memory, safety).verdict)
 }
 
+/// The verdict of [`fit`] without what it takes to find out how much must stay on the host.
+///
+/// # Errors
+/// Those of [`Engine::memory`].
+pub fn verdict_with_offload(engine: &dyn Engine, scene: &Scene<'_>, safety: f64) -> Result<Verdict> {
+    let on_devices = verdict(engine, scene, safety)?;
+    let offloads = on_devices == Verdict::DoesNotFit && offload::is_possible(engine, scene, safety)?;
+    Ok(if offloads { Verdict::Offload } else { on_devices })
+}
+
 struct Placed {
     verdict: Verdict,
     headroom_bytes: i64,
+    /// How far the fullest place is from not fitting; negative beyond.
+    slack_bytes: i64,
+}
+
+/// How many bytes the fullest place can still take before the verdict is no longer `fits`; negative beyond, and the
+/// least of all integers where the engine refuses the question.
+///
+/// # Errors
+/// Those of [`Engine::memory`] that say something else than that the request is too large.
+pub(crate) fn slack(engine: &dyn Engine, scene: &Scene<'_>, safety: f64) -> Result<i64> {
+    match engine.memory(scene, &mut Derivation::off()) {
+        Ok(memory) => {
+            let placed = place(scene, &memory, safety);
+            Ok(if placed.verdict == Verdict::Fits { placed.slack_bytes.max(0) } else { placed.slack_bytes.min(-1) })
+        }
+        Err(error) => match error.kind() {
+            ErrorKind::EngineRefuses
+            | ErrorKind::Overflow
+            | ErrorKind::OutOfRange
+            | ErrorKind::LimitExceeded
+            | ErrorKind::Unsupported => Ok(i64::MIN),
+            _ => Err(error),
+        },
+    }
 }
 
 fn signed(bytes: Bytes) -> i64 {
@@ -124,9 +158,10 @@ fn place(scene: &Scene<'_>, memory: &Memory, safety: f64) -> Placed {
     let mut verdict = Verdict::Fits;
     let mut total = 0_i64;
     let mut worst = i64::MAX;
+    let mut slack_bytes = i64::MAX;
     for (device, used) in scene.hardware.devices.iter().zip(&memory.devices) {
         let visible = device.visible_bytes;
-        let (left, here) = match used.kv_pool {
+        let (left, slack, here) = match used.kv_pool {
             Some(pool) => {
                 let left = signed(pool.bytes) - signed(used.kv_cache);
                 let here = if left >= 0 && pool.tokens > 0 {
@@ -136,7 +171,7 @@ fn place(scene: &Scene<'_>, memory: &Memory, safety: f64) -> Placed {
                 } else {
                     Verdict::DoesNotFit
                 };
-                (left, here)
+                (left, left, here)
             }
             None => {
                 let used = used.used();
@@ -148,21 +183,27 @@ fn place(scene: &Scene<'_>, memory: &Memory, safety: f64) -> Placed {
                 } else {
                     Verdict::DoesNotFit
                 };
-                (signed(usable) - signed(used.expected), here)
+                let left = signed(usable) - signed(used.expected);
+                (left, left.min(signed(visible) - signed(used.high)), here)
             }
         };
         verdict = verdict.max(here);
         total = total.saturating_add(left);
         worst = worst.min(left);
+        slack_bytes = slack_bytes.min(slack);
     }
     if let (Some(host), Verdict::Fits | Verdict::Tight) = (scene.hardware.host_bytes, verdict) {
         let unified = scene.hardware.devices.iter().any(|device| device.unified_memory);
-        if !unified && memory.host.total() > host {
-            verdict = Verdict::DoesNotFit;
-            worst = worst.min(signed(host) - signed(memory.host.total()));
+        if !unified {
+            let left = signed(host) - signed(memory.host.total());
+            slack_bytes = slack_bytes.min(left);
+            if left < 0 {
+                verdict = Verdict::DoesNotFit;
+                worst = worst.min(left);
+            }
         }
     }
-    Placed { verdict, headroom_bytes: if worst < 0 { worst } else { total } }
+    Placed { verdict, headroom_bytes: if worst < 0 { worst } else { total }, slack_bytes }
 }
 
 fn budget_of(scene: &Scene<'_>, memory: &Memory, safety: f64) -> Result<Budget> {

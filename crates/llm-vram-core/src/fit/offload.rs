@@ -18,18 +18,37 @@ pub struct Offload {
     pub n_cpu_moe: u64,
 }
 
+/// Whether it runs at all with a part on the host.
+pub(super) fn is_possible(engine: &dyn Engine, scene: &Scene<'_>, safety: f64) -> Result<bool> {
+    if !may_offload(engine, scene) {
+        return Ok(false);
+    }
+    let blocks = u64::from(scene.model.hyperparameters().block_count);
+    let runs = |offload| runs_with(engine, scene, safety, offload);
+    Ok((has_experts(scene) && runs(Offload { n_gpu_layers: blocks + 1, n_cpu_moe: blocks })?)
+        || runs(Offload { n_gpu_layers: 1, n_cpu_moe: 0 })?)
+}
+
+/// Whether the engine can, and the caller left the placement to it.
+fn may_offload(engine: &dyn Engine, scene: &Scene<'_>) -> bool {
+    let fixed = scene.workload.n_gpu_layers.is_some() || scene.workload.n_cpu_moe.is_some();
+    !fixed && engine.offloads_to_host() && !scene.hardware.is_ideal()
+}
+
+fn has_experts(scene: &Scene<'_>) -> bool {
+    scene.model.blocks().iter().any(|block| matches!(block.feed_forward, FeedForward::Experts { .. }))
+}
+
 /// The least that must stay on the host: experts first where there are any, else whole layers.
 ///
 /// `None` if the engine cannot, if the caller fixed the placement, or if even that does not fit.
 pub(super) fn find(engine: &dyn Engine, scene: &Scene<'_>, safety: f64) -> Result<Option<Offload>> {
-    let fixed = scene.workload.n_gpu_layers.is_some() || scene.workload.n_cpu_moe.is_some();
-    if fixed || !engine.offloads_to_host() || scene.hardware.is_ideal() {
+    if !may_offload(engine, scene) {
         return Ok(None);
     }
     let blocks = u64::from(scene.model.hyperparameters().block_count);
     let all = blocks + 1;
-    let has_experts = scene.model.blocks().iter().any(|block| matches!(block.feed_forward, FeedForward::Experts { .. }));
-    if has_experts {
+    if has_experts(scene) {
         let runs = |n_cpu_moe| runs_with(engine, scene, safety, Offload { n_gpu_layers: all, n_cpu_moe });
         if runs(blocks)? {
             let n_cpu_moe = least(1, blocks, runs)?;

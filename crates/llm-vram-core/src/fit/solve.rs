@@ -1,10 +1,10 @@
 //! The largest context, the most requests and the best weight format that fit.
 
-use super::{Verdict, verdict};
+use super::slack;
 use crate::{
     bounds,
     engine::{Engine, Scene},
-    error::{ErrorKind, Result},
+    error::Result,
     quant::{WeightFormat, weight_bytes},
 };
 
@@ -18,10 +18,10 @@ use crate::{
 pub fn max_context(engine: &dyn Engine, scene: &Scene<'_>, safety: f64) -> Result<Option<u64>> {
     let trained = scene.model.hyperparameters().context_length;
     let limit = if trained == 0 { bounds::CONTEXT.max } else { trained.min(bounds::CONTEXT.max) };
-    greatest(limit, |context| {
+    greatest(limit, CONTEXT_STEP, |context| {
         let mut workload = scene.workload.clone();
         workload.context = context;
-        fits(engine, &Scene { workload: &workload, ..*scene }, safety)
+        slack(engine, &Scene { workload: &workload, ..*scene }, safety)
     })
 }
 
@@ -30,10 +30,10 @@ pub fn max_context(engine: &dyn Engine, scene: &Scene<'_>, safety: f64) -> Resul
 /// # Errors
 /// Those of [`Engine::memory`] that do not say that the request is too large.
 pub fn max_concurrency(engine: &dyn Engine, scene: &Scene<'_>, safety: f64) -> Result<Option<u64>> {
-    greatest(bounds::CONCURRENCY.max, |concurrency| {
+    greatest(bounds::CONCURRENCY.max, 1, |concurrency| {
         let mut workload = scene.workload.clone();
         workload.concurrency = concurrency;
-        fits(engine, &Scene { workload: &workload, ..*scene }, safety)
+        slack(engine, &Scene { workload: &workload, ..*scene }, safety)
     })
 }
 
@@ -58,43 +58,54 @@ pub fn best_quant(engine: &dyn Engine, scene: &Scene<'_>, ladder: &[WeightFormat
 
 /// Whether it fits; a request that the engine refuses or that exceeds every bound does not.
 fn fits(engine: &dyn Engine, scene: &Scene<'_>, safety: f64) -> Result<bool> {
-    match verdict(engine, scene, safety) {
-        Ok(verdict) => Ok(verdict == Verdict::Fits),
-        Err(error) => match error.kind() {
-            ErrorKind::EngineRefuses | ErrorKind::Overflow | ErrorKind::OutOfRange | ErrorKind::LimitExceeded => Ok(false),
-            ErrorKind::Unsupported => Ok(false),
-            _ => Err(error),
-        },
-    }
+    Ok(slack(engine, scene, safety)? >= 0)
 }
 
-/// The greatest number in `1..=limit` for which `fits` holds, given that it never holds again once it failed.
-fn greatest(limit: u64, fits: impl Fn(u64) -> Result<bool>) -> Result<Option<u64>> {
-    if !fits(1)? {
-        return Ok(None);
-    }
-    // Doubling first: most answers lie far below the limit, and large requests cost more to plan.
-    let (mut low, mut high) = (1, limit);
-    let mut probe = 512.min(limit);
-    while probe < limit {
-        if fits(probe)? {
-            low = probe;
-            probe = probe.saturating_mul(2).min(limit);
-        } else {
-            high = probe - 1;
-            break;
-        }
-    }
-    if high == limit && fits(limit)? {
+/// The greatest number in `1..=limit` with room left, given that there is never room again once it ran out.
+///
+/// Memory grows almost evenly with the number and jumps at multiples of `step`, so the next probe is the last step before
+/// a straight line runs out of room, and then the first number beyond it; whatever the line misses, halving finds.
+fn greatest(limit: u64, step: u64, slack: impl Fn(u64) -> Result<i64>) -> Result<Option<u64>> {
+    let at_limit = slack(limit)?;
+    if at_limit >= 0 {
         return Ok(Some(limit));
     }
-    while low < high {
-        let middle = low + (high - low).div_ceil(2);
-        if fits(middle)? {
-            low = middle;
+    let at_one = slack(1)?;
+    if at_one < 0 {
+        return Ok(None);
+    }
+    let (mut low, mut room) = (1, at_one);
+    let (mut high, mut lack) = (limit, at_limit);
+    let mut probes = 0_u32;
+    while high - low > 1 {
+        probes += 1;
+        let span = high - low;
+        // Every fourth probe halves, so that a bent line cannot make the search crawl.
+        let probe = if lack == i64::MIN || probes.is_multiple_of(4) {
+            low + span / 2
         } else {
-            high = middle - 1;
+            let share = i128::from(room) * i128::from(span) / (i128::from(room) - i128::from(lack)).max(1);
+            let line = low.saturating_add(u64::try_from(share).unwrap_or(0));
+            let last_step = line / step * step;
+            let own_step = low.next_multiple_of(step);
+            let wanted = if last_step > low {
+                last_step
+            } else if own_step > low {
+                own_step
+            } else {
+                low + 1
+            };
+            wanted.clamp(low + 1, high - 1)
+        };
+        let found = slack(probe)?;
+        if found >= 0 {
+            (low, room) = (probe, found);
+        } else {
+            (high, lack) = (probe, found);
         }
     }
     Ok(Some(low))
 }
+
+/// What engines pad contexts to: the end of a step costs what its beginning does.
+const CONTEXT_STEP: u64 = 256;

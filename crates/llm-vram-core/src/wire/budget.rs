@@ -15,7 +15,7 @@ use super::{
 use crate::{
     DATA_VERSION, catalog,
     derivation::Derivation,
-    engine::{self, Scene},
+    engine::{self, Memo, Scene},
     error::{Error, ErrorKind, Result},
     fit::{self, Budget, BudgetTerms},
     hardware::Hardware,
@@ -101,10 +101,18 @@ pub fn budget(scenario: &Scenario) -> Result<BudgetAnswer> {
     for record in llm_vram_catalog::models() {
         let model = Model::new(catalog::hyperparameters(record))?;
         let usual = family.default_format();
-        let Some(format) = fit::best_quant(engine, &scene(scenario, &hardware, &model, &usual), &ladder, scenario.safety)? else {
+        let memo = Memo::new(&model);
+        let Some(format) = fit::best_quant(
+            engine,
+            &Scene { memo: Some(&memo), ..scene(scenario, &hardware, &model, &usual) },
+            &ladder,
+            scenario.safety,
+        )?
+        else {
             continue;
         };
-        let memory = engine.memory(&scene(scenario, &hardware, &model, &format), &mut Derivation::off())?;
+        let memory =
+            engine.memory(&Scene { memo: Some(&memo), ..scene(scenario, &hardware, &model, &format) }, &mut Derivation::off())?;
         models.push(ModelFit {
             id: record.id,
             name: record.name,
@@ -131,5 +139,5 @@ pub fn budget(scenario: &Scenario) -> Result<BudgetAnswer> {
 }
 
 fn scene<'a>(scenario: &'a Scenario, hardware: &'a Hardware, model: &'a Model, format: &'a WeightFormat) -> Scene<'a> {
-    Scene { model, format, workload: &scenario.workload, hardware, version: scenario.engine_version.as_deref() }
+    Scene { model, format, workload: &scenario.workload, hardware, version: scenario.engine_version.as_deref(), memo: None }
 }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     DATA_VERSION,
     derivation::{Derivation, Step},
-    engine::{Amount, DeviceMemory, Memory, Scene},
+    engine::{Amount, DeviceMemory, Memo, Memory, Scene},
     error::Result,
     fit::{self, Fit, Offload, Verdict},
     units::{BitsPerWeight, Bytes, grouped},
@@ -38,7 +38,8 @@ pub fn estimate(question: &Question) -> Result<EstimateAnswer> {
 pub fn fit(question: &Question) -> Result<FitAnswer> {
     question.needs_hardware()?;
     let mut derivation = Derivation::on();
-    let scene = question.scene();
+    let memo = Memo::new(&question.model);
+    let scene = question.scene_with(&memo);
     let fitted = question.with_engine(|engine| fit::fit(engine, &scene, question.safety, &mut derivation))?;
     let ladder = question.ladder();
     let (max_context, max_concurrency, best_quant) = question.with_engine(|engine| -> Result<_> {
@@ -48,8 +49,11 @@ pub fn fit(question: &Question) -> Result<FitAnswer> {
             if question.nominal.is_some() { None } else { fit::best_quant(engine, &scene, &ladder, question.safety)? },
         ))
     })?;
-    let changes =
-        if fitted.verdict == Verdict::Fits { Vec::new() } else { changes(question, &fitted, max_context, max_concurrency)? };
+    let changes = if fitted.verdict == Verdict::Fits {
+        Vec::new()
+    } else {
+        changes(question, &scene, &fitted, max_context, max_concurrency)?
+    };
     let Fit { verdict, budget, headroom_bytes, binding, memory, offload } = fitted;
     Ok(FitAnswer {
         estimate: answer(question, memory, derivation.into_steps())?,
@@ -67,8 +71,13 @@ pub fn fit(question: &Question) -> Result<FitAnswer> {
 }
 
 /// Changes that each alone make it fit, with what they use then.
-fn changes(question: &Question, fitted: &Fit, max_context: Option<u64>, max_concurrency: Option<u64>) -> Result<Vec<ChangeAnswer>> {
-    let scene = question.scene();
+fn changes(
+    question: &Question,
+    scene: &Scene<'_>,
+    fitted: &Fit,
+    max_context: Option<u64>,
+    max_concurrency: Option<u64>,
+) -> Result<Vec<ChangeAnswer>> {
     let mut changes = Vec::new();
     let mut offer = |kind: &'static str, value: String, message: String, scene: &Scene<'_>| -> Result<()> {
         let outcome = question.with_engine(|engine| -> Result<Option<Bytes>> {
@@ -89,7 +98,7 @@ fn changes(question: &Question, fitted: &Fit, max_context: Option<u64>, max_conc
         let current = question.weights_bytes()?;
         for format in &question.ladder() {
             let smaller = question.weights_in(format).is_ok_and(|bytes| bytes < current);
-            let changed = Scene { format, ..scene };
+            let changed = Scene { format, ..*scene };
             let fits = smaller
                 && question.with_engine(|engine| matches!(fit::verdict(engine, &changed, question.safety), Ok(Verdict::Fits)));
             if fits {
@@ -115,7 +124,7 @@ fn changes(question: &Question, fitted: &Fit, max_context: Option<u64>, max_conc
             "kv_cache_type",
             cache_type.into(),
             format!("store the KV cache as {cache_type}"),
-            &Scene { workload: &workload, ..scene },
+            &Scene { workload: &workload, ..*scene },
         )?;
     }
     if let Some(context) = max_context.filter(|&context| context < question.workload.context) {
@@ -124,7 +133,7 @@ fn changes(question: &Question, fitted: &Fit, max_context: Option<u64>, max_conc
             "context",
             context.to_string(),
             format!("shorten the context to {} tokens", grouped(context)),
-            &Scene { workload: &workload, ..scene },
+            &Scene { workload: &workload, ..*scene },
         )?;
     }
     if let Some(requests) = max_concurrency.filter(|&requests| requests < question.workload.concurrency) {
@@ -133,7 +142,7 @@ fn changes(question: &Question, fitted: &Fit, max_context: Option<u64>, max_conc
             "concurrency",
             requests.to_string(),
             format!("hold {} requests at once", grouped(requests)),
-            &Scene { workload: &workload, ..scene },
+            &Scene { workload: &workload, ..*scene },
         )?;
     }
     if let Some(Offload { n_gpu_layers, n_cpu_moe }) = fitted.offload {
@@ -141,7 +150,7 @@ fn changes(question: &Question, fitted: &Fit, max_context: Option<u64>, max_conc
             workload.n_gpu_layers = Some(n_gpu_layers);
             workload.n_cpu_moe = (n_cpu_moe > 0).then_some(n_cpu_moe);
         });
-        let changed = Scene { workload: &workload, ..scene };
+        let changed = Scene { workload: &workload, ..*scene };
         if n_cpu_moe > 0 {
             offer(
                 "n_cpu_moe",

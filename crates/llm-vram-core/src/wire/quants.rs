@@ -14,6 +14,7 @@ use super::{
 use crate::{
     DATA_VERSION,
     derivation::Certainty,
+    engine::{Memo, Scene},
     error::{ErrorKind, Result},
     fit::{self, Verdict},
     model::Basis,
@@ -74,14 +75,15 @@ pub fn quants(question: &Question) -> Result<QuantsAnswer> {
         }
     }
     let mut rows = Vec::with_capacity(formats.len());
+    let memo = Memo::new(&question.model);
     for format in formats {
-        rows.push(row(question, &model, format)?);
+        rows.push(row(question, &memo, &model, format)?);
     }
     rows.sort_by_key(|row| core::cmp::Reverse(row.weights_bytes.or(row.nominal_bytes)));
     Ok(QuantsAnswer { schema: SCHEMA, data_version: DATA_VERSION, model, quants: rows })
 }
 
-fn row(question: &Question, model: &ModelAnswer, format: WeightFormat) -> Result<QuantRow> {
+fn row(question: &Question, memo: &Memo<'_>, model: &ModelAnswer, format: WeightFormat) -> Result<QuantRow> {
     let nominal = format.nominal_bits();
     let nominal_bytes = nominal.map(|bits| bits.bytes_for(model.parameters)).transpose()?;
     let stored = if model.basis == Basis::Nominal {
@@ -103,11 +105,11 @@ fn row(question: &Question, model: &ModelAnswer, format: WeightFormat) -> Result
     {
         (None, None)
     } else {
-        let scene = crate::engine::Scene { format: &format, ..question.scene() };
+        let scene = Scene { format: &format, ..question.scene_with(memo) };
         question.with_engine(|engine| -> Result<_> {
-            let fitted = fit::fit(engine, &scene, question.safety, &mut crate::derivation::Derivation::off())?;
-            let reach = if fitted.verdict == Verdict::Fits { fit::max_context(engine, &scene, question.safety)? } else { None };
-            Ok((Some(fitted.verdict), reach))
+            let verdict = fit::verdict_with_offload(engine, &scene, question.safety)?;
+            let reach = if verdict == Verdict::Fits { fit::max_context(engine, &scene, question.safety)? } else { None };
+            Ok((Some(verdict), reach))
         })?
     };
     Ok(QuantRow {

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     bounds, catalog,
-    engine::{self, Engine, Scene},
+    engine::{self, Engine, Memo, Scene},
     error::{Error, ErrorKind, Result},
     hardware::{Backend, Device, Hardware},
     input::{
@@ -83,6 +83,12 @@ impl Question {
         })
     }
 
+    /// What the engine is asked, with a memo of the model's own.
+    #[must_use]
+    pub fn scene_with<'a>(&'a self, memo: &'a Memo<'a>) -> Scene<'a> {
+        Scene { memo: Some(memo), ..self.scene() }
+    }
+
     /// What the engine is asked.
     #[must_use]
     pub fn scene(&self) -> Scene<'_> {
@@ -92,6 +98,7 @@ impl Question {
             workload: &self.workload,
             hardware: &self.hardware,
             version: self.version.as_deref(),
+            memo: None,
         }
     }
 

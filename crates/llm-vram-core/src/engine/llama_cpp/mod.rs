@@ -72,7 +72,7 @@ impl Engine for LlamaCpp {
     fn memory(&self, scene: &Scene<'_>, derivation: &mut Derivation) -> Result<Memory> {
         let (rules, warning) = version::rules_for(scene.version)?;
         let parameters = Parameters::resolve(scene.workload)?;
-        let stored = stored::of(scene.model, scene.format)?;
+        let stored = stored::in_scene(scene)?;
         let mut memory = Load::new(scene, &parameters, rules, &stored)?.memory(derivation)?;
         memory.warnings.extend(warning);
         Ok(memory)

@@ -1,13 +1,26 @@
 //! How each tensor of a model is stored in a weight format that llama.cpp loads.
 
-use alloc::{format, vec::Vec};
+use alloc::{format, rc::Rc, vec::Vec};
 
 use super::weights::StoredAs;
 use crate::{
+    engine::Scene,
     error::{Error, ErrorKind, Result},
     model::{Model, Tensor},
     quant::{FileType, GgmlType, QuantTarget, Recipe, WeightFormat},
 };
+
+/// Type and bytes of every tensor of the scene's model in its format, recalled where they were worked out before.
+///
+/// # Errors
+/// As [`of`].
+pub fn in_scene(scene: &Scene<'_>) -> Result<Rc<[StoredAs]>> {
+    let work_out = || of(scene.model, scene.format);
+    match scene.memo {
+        Some(memo) => memo.stored(scene.model, scene.format, work_out),
+        None => work_out().map(Rc::from),
+    }
+}
 
 /// Type and bytes of every tensor, in the order of [`Model::tensors`].
 ///

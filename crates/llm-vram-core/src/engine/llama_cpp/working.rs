@@ -3,13 +3,14 @@
 //! The plan is CUDA's. What other backends do differently, and how builds before June 2026 differed, is
 //! stated here; where that is not a rule, the figure has a range.
 
-use alloc::{format, vec::Vec};
+use alloc::{format, rc::Rc, vec::Vec};
 
 use super::{
     bound,
     compute::{self, ComputePlan, ComputeRequest, Exactness, TensorTypes, WeightTypes},
     load::Load,
     options::Parameters,
+    placement::Placement,
     version,
 };
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
     engine::Amount,
     error::{ErrorKind, Result},
     hardware::Backend,
-    model::Warning,
+    model::{Block, FeedForward, Warning},
     quant::GgmlType,
     units::Bytes,
     workload::FlashAttention,
@@ -25,6 +26,45 @@ use crate::{
 
 const SOURCE: &str =
     "llama.cpp llama-cpp-sys-2 0.1.161, src/llama-context.cpp: graph_reserve; ggml-backend.cpp, ggml-alloc.c: planned";
+
+/// What a plan depends on: the options, where layers lie, and which types weights have where that matters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlanKey {
+    parameters: Parameters,
+    placement: Placement,
+    types: u64,
+}
+
+impl PlanKey {
+    fn new(load: &Load<'_>, parameters: &Parameters) -> Self {
+        // Where layers lie is the placement's; how it came about no longer matters.
+        let parameters = Parameters { n_gpu_layers: None, tensor_split: None, ..parameters.clone() };
+        Self { parameters, placement: load.placement.clone(), types: type_fingerprint(load) }
+    }
+}
+
+/// A fingerprint of the weights' types; 0 where no plan depends on them. They matter where weights are copied to a device
+/// for one operation (host layers, host experts), and where routed and shared experts of one type are computed together.
+fn type_fingerprint(load: &Load<'_>) -> u64 {
+    let shares_experts =
+        |block: &Block| matches!(block.feed_forward, FeedForward::Experts { shared_length, .. } if shared_length > 0);
+    let copies = !load.placement.is_full() || load.parameters.n_cpu_moe > 0;
+    if !copies && !load.scene.model.blocks().iter().any(shares_experts) {
+        return 0;
+    }
+    // FNV-1a: enough to tell a few dozen lists apart, and no list of types but the same gives 0.
+    load.stored.iter().fold(0xcbf2_9ce4_8422_2325, |hash, stored| (hash ^ stored.ty as u64).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// Plans, or recalls the plan of an equal load of the same model.
+fn planned(load: &Load<'_>, parameters: &Parameters, types: &dyn WeightTypes) -> Result<Rc<ComputePlan>> {
+    let model = load.scene.model;
+    let plan = || compute::plan(model, &ComputeRequest::load(parameters, &load.placement), types);
+    match load.scene.memo {
+        Some(memo) => memo.plan(model, &PlanKey::new(load, parameters), plan),
+        None => plan().map(Rc::new),
+    }
+}
 
 /// The compute buffers of a load.
 pub struct ComputeBuffers {
@@ -47,11 +87,11 @@ pub struct ComputeBuffers {
 pub fn plan(load: &Load<'_>) -> Result<ComputeBuffers> {
     let types = types(load);
     let parameters = parameters(load);
-    let plan = match compute::plan(load.scene.model, &ComputeRequest::load(&parameters, &load.placement), &types) {
+    let plan = match planned(load, &parameters, &types) {
         Err(error) if error.kind() == ErrorKind::UnknownArchitecture => return bounded(load),
         plan => plan?,
     };
-    let plan = if load.rules.limits_outputs { plan } else { before_limits(load, &parameters, &types, plan)? };
+    let plan = if load.rules.limits_outputs { plan } else { Rc::new(before_limits(load, &parameters, &types, &plan)?) };
     let devices = plan.devices.iter().enumerate().map(|(index, &bytes)| spread(load, index, plan.exactness, bytes));
     Ok(ComputeBuffers {
         devices: devices.collect::<Result<_>>()?,
@@ -99,18 +139,18 @@ fn parameters(load: &Load<'_>) -> Parameters {
 
 /// How builds before the limit on outputs planned: logits for a whole physical batch, and a 32-bit mask on the
 /// host whose 16-bit copy on the device is freed before the logits.
-fn before_limits(load: &Load<'_>, parameters: &Parameters, types: &dyn WeightTypes, all: ComputePlan) -> Result<ComputePlan> {
+fn before_limits(load: &Load<'_>, parameters: &Parameters, types: &dyn WeightTypes, all: &ComputePlan) -> Result<ComputePlan> {
     if load.rules.half_masks || !all.flash_attention {
-        return Ok(all);
+        return Ok(all.clone());
     }
     let mask = mask_bytes(load)?;
     let one_row = Parameters { n_outputs_max: 1, ..parameters.clone() };
-    let stages = compute::plan(load.scene.model, &ComputeRequest::load(&one_row, &load.placement), types)?;
+    let stages = planned(load, &one_row, types)?;
     let larger = |(logits, stage): (&Bytes, &Bytes)| logits.saturating_sub(mask).max(*stage);
     Ok(ComputePlan {
         devices: all.devices.iter().zip(&stages.devices).map(larger).collect(),
         host: all.host.checked_add(mask)?,
-        ..all
+        ..all.clone()
     })
 }
 

@@ -35,7 +35,7 @@ use crate::{
 /// })?;
 /// let format = WeightFormat::Mlx(MlxQuantisation::parse("MLX-4bit-g64")?.expect("a format of MLX"));
 /// let scene = Scene {
-///     model: &model, format: &format, workload: &Workload::new(8192), hardware: &Hardware::default(), version: None,
+///     model: &model, format: &format, workload: &Workload::new(8192), hardware: &Hardware::default(), version: None, memo: None,
 /// };
 /// let memory = Mlx.memory(&scene, &mut Derivation::off())?;
 /// assert_eq!(memory.weights.get(), 4_517_404_672);

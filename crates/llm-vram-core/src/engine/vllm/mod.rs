@@ -55,7 +55,7 @@ const SAMPLER: &str = "vLLM, v1/sample/sampler.py, v1/sample/ops/topk_topp_sampl
 /// })?;
 /// let scene = Scene {
 ///     model: &model, format: &WeightFormat::Plain(GgmlType::BF16), workload: &Workload::new(8192),
-///     hardware: &Hardware::default(), version: Some("0.19.0"),
+///     hardware: &Hardware::default(), version: Some("0.19.0"), memo: None,
 /// };
 /// let memory = Vllm.memory(&scene, &mut Derivation::off())?;
 /// assert_eq!(memory.kv_cache.get(), 1 << 30); // 512 blocks of 2 MiB
