@@ -93,7 +93,7 @@ fn sentence(fit: &FitAnswer, args: &SubjectArgs) -> Result<()> {
     let yes = match fit.verdict {
         Verdict::Fits => "Yes",
         Verdict::Tight => "Barely",
-        Verdict::Offload => "With a part in host memory",
+        Verdict::Offload => "Only with a part in host memory",
         Verdict::DoesNotFit => "No",
     };
     line(&format!(
@@ -125,7 +125,8 @@ fn sentence(fit: &FitAnswer, args: &SubjectArgs) -> Result<()> {
         line(&format!("The context can grow to {} tokens.", grouped(context)))?;
     }
     for change in &fit.changes {
-        line(&format!("  to make it fit: {} ({})", change.message, amount(change.total_bytes, unit)))?;
+        let (devices, host) = (amount(change.total_bytes, unit), amount(change.host_bytes, unit));
+        line(&format!("  to make it fit: {} ({devices} on devices, {host} in host memory)", change.message))?;
     }
     Ok(())
 }

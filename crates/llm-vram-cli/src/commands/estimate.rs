@@ -1,8 +1,8 @@
 //! `estimate`: what takes how much.
 
 use llm_vram_core::{
-    Result,
-    wire::{self, EstimateAnswer},
+    Bytes, Result,
+    wire::{self, DeviceAnswer, EstimateAnswer},
 };
 
 use super::{ask, print_json};
@@ -54,10 +54,16 @@ pub fn bill(answer: &EstimateAnswer, args: &SubjectArgs) -> Result<()> {
             .get(field)
             .map_or_else(|| dim("exact"), |[low, high]| format!("{} to {}", amount(*low, unit), amount(*high, unit)))
     };
-    let mut rows = vec![vec!["weights".into(), amount(answer.weights_bytes, unit), dim(&weights_note(answer, args))]];
-    rows.push(vec!["KV cache".into(), amount(answer.kv_cache_bytes, unit), range("kv_cache_bytes")]);
-    if answer.recurrent_state_bytes.get() > 0 {
-        rows.push(vec!["recurrent state".into(), amount(answer.recurrent_state_bytes, unit), range("recurrent_state_bytes")]);
+    // The rows are what lies on devices, so that they add up; what the engine leaves on the host stands below the sum.
+    let on_devices = |part: fn(&DeviceAnswer) -> Bytes| answer.devices.iter().map(part).sum::<Bytes>();
+    let weights = on_devices(|device| device.weights_bytes);
+    let mut rows = vec![vec!["weights".into(), amount(weights, unit), dim(&weights_note(answer, args))]];
+    if answer.kv_pool_bytes.is_none() {
+        rows.push(vec!["KV cache".into(), amount(on_devices(|device| device.kv_cache_bytes), unit), range("kv_cache_bytes")]);
+    }
+    let state = on_devices(|device| device.recurrent_state_bytes);
+    if state > Bytes::ZERO {
+        rows.push(vec!["recurrent state".into(), amount(state, unit), range("recurrent_state_bytes")]);
     }
     rows.push(vec!["compute buffer".into(), amount(answer.compute_buffer_bytes, unit), range("compute_buffer_bytes")]);
     for part in &answer.overhead {
@@ -66,7 +72,11 @@ pub fn bill(answer: &EstimateAnswer, args: &SubjectArgs) -> Result<()> {
         rows.push(vec![part.name.into(), amount(part.bytes, unit), known]);
     }
     if let (Some(pool), Some(tokens)) = (answer.kv_pool_bytes, answer.kv_pool_tokens) {
-        rows.push(vec!["cache pool".into(), amount(pool, unit), dim(&format!("holds {} tokens", grouped(tokens)))]);
+        let devices = u64::try_from(answer.devices.len()).unwrap_or(1);
+        let all = pool.checked_mul(devices).unwrap_or(pool);
+        let asked = amount(answer.kv_cache_bytes, unit);
+        let note = format!("holds {} tokens; the requests asked for need {asked}", grouped(tokens));
+        rows.push(vec!["cache pool".into(), amount(all, unit), dim(&note)]);
     }
     rows.push(vec![bold("on devices"), bold(&amount(answer.total_bytes, unit)), range("total_bytes")]);
     if answer.host_bytes.get() > 0 {
@@ -84,11 +94,12 @@ fn weights_note(answer: &EstimateAnswer, args: &SubjectArgs) -> String {
     let bits = answer
         .bits_per_weight
         .map_or_else(String::new, |bits| format!("{bits:.5} bits per weight", bits = format!("{:.2}", bits.to_f64())));
+    let stored = amount(answer.weights_bytes, output::unit(args.print.units));
     match answer.nominal_weights_bytes {
         Some(nominal) if nominal != answer.weights_bytes => {
-            format!("{bits}; nominally {}", amount(nominal, output::unit(args.print.units)))
+            format!("of {stored} stored, {bits}; nominally {}", amount(nominal, output::unit(args.print.units)))
         }
-        _ => bits,
+        _ => format!("of {stored} stored, {bits}"),
     }
 }
 

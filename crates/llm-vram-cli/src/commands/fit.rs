@@ -67,10 +67,13 @@ fn verdict(answer: &FitAnswer, args: &SubjectArgs) -> Result<()> {
     }
     if !answer.changes.is_empty() {
         line("\nEach of these makes it fit:")?;
-        let columns = [table::Column("change", false), table::Column("then used", true)];
+        let columns = [table::Column("change", false), table::Column("on devices", true), table::Column("in host memory", true)];
         line(&table::table(
             &columns,
-            answer.changes.iter().map(|change| vec![change.message.clone(), amount(change.total_bytes, unit)]),
+            answer
+                .changes
+                .iter()
+                .map(|change| vec![change.message.clone(), amount(change.total_bytes, unit), amount(change.host_bytes, unit)]),
         ))?;
     }
     Ok(())

@@ -256,7 +256,7 @@ fn binding(scene: &Scene<'_>, memory: &Memory, headroom: i64) -> Binding {
     let total = parts.iter().map(|(_, _, bytes)| *bytes).sum::<Bytes>();
     let largest = parts.iter().copied().fold(parts[0], |best, part| if part.2 > best.2 { part } else { best });
     let (component, words, bytes) = largest;
-    let figure = bytes.display(ByteUnit::GiB);
+    let figure = bytes.display(ByteUnit::GB);
     let at = if component == "kv_cache" || component == "recurrent_state" {
         format!(" at {} tokens × {}", grouped(scene.workload.context), grouped(scene.workload.concurrency))
     } else {
@@ -265,7 +265,7 @@ fn binding(scene: &Scene<'_>, memory: &Memory, headroom: i64) -> Binding {
     let message = if headroom >= 0 {
         format!("{words}{at} take{} the most, {figure}", if words.ends_with('s') { "" } else { "s" })
     } else {
-        let rest = total.saturating_sub(bytes).display(ByteUnit::GiB);
+        let rest = total.saturating_sub(bytes).display(ByteUnit::GB);
         let room = scene.hardware.visible_bytes();
         let would = if total.saturating_sub(bytes) < room { format!("; the rest, {rest}, would fit") } else { String::new() };
         format!("{words}{at} need{} {figure}{would}", if words.ends_with('s') { "" } else { "s" })

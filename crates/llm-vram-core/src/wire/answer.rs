@@ -193,6 +193,8 @@ pub struct ChangeAnswer {
     pub message: String,
     /// Device memory that it uses then.
     pub total_bytes: Bytes,
+    /// Host memory that it uses then.
+    pub host_bytes: Bytes,
 }
 
 /// The answer of `fit`.

@@ -80,17 +80,17 @@ fn changes(
 ) -> Result<Vec<ChangeAnswer>> {
     let mut changes = Vec::new();
     let mut offer = |kind: &'static str, value: String, message: String, scene: &Scene<'_>| -> Result<()> {
-        let outcome = question.with_engine(|engine| -> Result<Option<Bytes>> {
+        let outcome = question.with_engine(|engine| -> Result<Option<(Bytes, Bytes)>> {
             match fit::verdict(engine, scene, question.safety) {
                 Ok(Verdict::Fits) => {
                     let memory = engine.memory(scene, &mut Derivation::off())?;
-                    Ok(Some(memory.devices.iter().map(|device| device.used().expected).sum()))
+                    Ok(Some((memory.devices.iter().map(|device| device.used().expected).sum(), memory.host.total())))
                 }
                 _ => Ok(None),
             }
         })?;
-        if let Some(total_bytes) = outcome {
-            changes.push(ChangeAnswer { kind, value, message, total_bytes });
+        if let Some((total_bytes, host_bytes)) = outcome {
+            changes.push(ChangeAnswer { kind, value, message, total_bytes, host_bytes });
         }
         Ok(())
     };
