@@ -10,6 +10,7 @@
 //! # Ok::<(), &str>(())
 //! ```
 #![no_std]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 extern crate alloc;
 

@@ -1,4 +1,5 @@
 //! The `llm-vram` command: reads files and arguments, calls one operation of the core, prints its answer.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod args;
 mod commands;

@@ -168,7 +168,7 @@ pub fn remarks(answer: &EstimateAnswer) -> Result<()> {
 /// An integer with thousands separators, another number with up to four decimals.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn number(value: f64) -> String {
-    if value >= 0.0 && value < 9e15 && value % 1.0 == 0.0 {
+    if (0.0..9e15).contains(&value) && value % 1.0 == 0.0 {
         return grouped(value as u64);
     }
     let text = format!("{value:.4}");

@@ -80,5 +80,5 @@ fn visible(record: &HardwareRecord, backend: Backend, nameplate: Bytes) -> Resul
 /// `8.9` as 89, `12.0` as 120.
 fn capability(text: &str) -> Option<u32> {
     let (major, minor) = text.split_once('.')?;
-    Some(major.parse::<u32>().ok()?.checked_mul(10)?.checked_add(minor.parse::<u32>().ok()?)?)
+    major.parse::<u32>().ok()?.checked_mul(10)?.checked_add(minor.parse::<u32>().ok()?)
 }

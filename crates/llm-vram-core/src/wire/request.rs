@@ -316,7 +316,7 @@ fn whole(field: &str, value: &Value) -> Result<u64> {
     }
     match value.as_f64() {
         // Whole and below 2^53, so the conversion is exact.
-        Some(number) if number >= 0.0 && number < 9e15 && number % 1.0 == 0.0 => Ok(number as u64),
+        Some(number) if (0.0..9e15).contains(&number) && number % 1.0 == 0.0 => Ok(number as u64),
         _ => Err(wrong(field, value, "a whole number")),
     }
 }
