@@ -72,8 +72,7 @@ pub fn bill(answer: &EstimateAnswer, args: &SubjectArgs) -> Result<()> {
         rows.push(vec![part.name.into(), amount(part.bytes, unit), known]);
     }
     if let (Some(pool), Some(tokens)) = (answer.kv_pool_bytes, answer.kv_pool_tokens) {
-        let devices = u64::try_from(answer.devices.len()).unwrap_or(1);
-        let all = pool.checked_mul(devices).unwrap_or(pool);
+        let all = answer.devices.iter().map(|device| device.kv_pool_bytes.unwrap_or(pool)).sum();
         let asked = amount(answer.kv_cache_bytes, unit);
         let note = format!("holds {} tokens; the requests asked for need {asked}", grouped(tokens));
         rows.push(vec!["cache pool".into(), amount(all, unit), dim(&note)]);
@@ -121,7 +120,7 @@ pub fn devices(answer: &EstimateAnswer, args: &SubjectArgs) -> Result<()> {
             format!("{at} {}", device.id),
             device.layers.to_string(),
             amount(device.weights_bytes, unit),
-            amount(device.kv_cache_bytes + device.recurrent_state_bytes, unit),
+            amount(device.kv_pool_bytes.unwrap_or(device.kv_cache_bytes) + device.recurrent_state_bytes, unit),
             amount(device.compute_buffer_bytes, unit),
             amount(device.overhead_bytes, unit),
             amount(device.used_bytes, unit),

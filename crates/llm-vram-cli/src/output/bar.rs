@@ -23,11 +23,15 @@ pub fn memory(answer: &EstimateAnswer, unit: ByteUnit) -> Option<String> {
     if !std::io::stdout().is_terminal() {
         return None;
     }
-    let cache = answer.kv_pool_bytes.map_or(answer.kv_cache_bytes, |_| pooled(answer));
+    let cache = answer.devices.iter().map(|device| device.kv_pool_bytes.unwrap_or(device.kv_cache_bytes)).sum();
     let mut parts = vec![
         Part { label: "weights", bytes: answer.devices.iter().map(|device| device.weights_bytes).sum(), colour: AnsiColor::Blue },
         Part { label: "KV cache", bytes: cache, colour: AnsiColor::Green },
-        Part { label: "state", bytes: answer.recurrent_state_bytes, colour: AnsiColor::Cyan },
+        Part {
+            label: "state",
+            bytes: answer.devices.iter().map(|device| device.recurrent_state_bytes).sum(),
+            colour: AnsiColor::Cyan,
+        },
         Part { label: "compute", bytes: answer.compute_buffer_bytes, colour: AnsiColor::Yellow },
         Part { label: "overhead", bytes: answer.overhead_bytes, colour: AnsiColor::Magenta },
     ];
@@ -56,20 +60,4 @@ pub fn memory(answer: &EstimateAnswer, unit: ByteUnit) -> Option<String> {
 
 fn total(parts: &[Part]) -> u64 {
     parts.iter().map(|part| part.bytes.get()).sum()
-}
-
-/// The pools of all devices.
-fn pooled(answer: &EstimateAnswer) -> Bytes {
-    answer
-        .devices
-        .iter()
-        .map(|device| {
-            device
-                .used_bytes
-                .saturating_sub(device.weights_bytes)
-                .saturating_sub(device.recurrent_state_bytes)
-                .saturating_sub(device.compute_buffer_bytes)
-                .saturating_sub(device.overhead_bytes)
-        })
-        .sum()
 }

@@ -87,7 +87,7 @@ pub struct Fit {
 /// least one.
 ///
 /// # Errors
-/// Those of [`Engine::memory`], and [`ErrorKind::OutOfRange`](crate::ErrorKind::OutOfRange) for a safety outside 0 to
+/// Those of [`Engine::memory`], and [`ErrorKind::OutOfRange`] for a safety outside 0 to
 /// below 1.
 pub fn fit(engine: &dyn Engine, scene: &Scene<'_>, safety: f64, derivation: &mut Derivation) -> Result<Fit> {
     bounds::safety(safety)?;

@@ -74,6 +74,9 @@ pub struct DeviceAnswer {
     pub weights_bytes: Bytes,
     /// Attention caches.
     pub kv_cache_bytes: Bytes,
+    /// The pool that holds the caches, for engines that take one; it stands for them in `used_bytes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kv_pool_bytes: Option<Bytes>,
     /// Recurrent state.
     pub recurrent_state_bytes: Bytes,
     /// Compute buffer.
@@ -98,6 +101,7 @@ impl DeviceAnswer {
             usable_bytes: Some(device.visible_bytes),
             weights_bytes: Bytes::ZERO,
             kv_cache_bytes: Bytes::ZERO,
+            kv_pool_bytes: None,
             recurrent_state_bytes: Bytes::ZERO,
             compute_buffer_bytes: Bytes::ZERO,
             overhead_bytes: Bytes::ZERO,

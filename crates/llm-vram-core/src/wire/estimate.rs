@@ -239,6 +239,7 @@ fn device_answer(question: &Question, at: usize, memory: &DeviceMemory) -> Devic
         usable_bytes: device.map(|device| device.visible_bytes),
         weights_bytes: memory.weights,
         kv_cache_bytes: memory.kv_cache,
+        kv_pool_bytes: memory.kv_pool.map(|pool| pool.bytes),
         recurrent_state_bytes: memory.recurrent_state,
         compute_buffer_bytes: memory.compute_buffer.expected,
         overhead_bytes: memory.overhead_total().expected,

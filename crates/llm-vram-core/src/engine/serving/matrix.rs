@@ -110,7 +110,7 @@ impl Loaded {
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`] for families that PyTorch servers do not load, and as
-    /// [`weight_bytes`](crate::quant::weight_bytes).
+    /// [`weight_bytes`].
     pub fn new(model: &Model, format: &WeightFormat, engine: &str) -> Result<Self> {
         let plain = |ty: GgmlType| -> Result<Self> {
             let bytes = if ty == GgmlType::F32 { 4 } else { 2 };
