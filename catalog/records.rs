@@ -506,6 +506,15 @@ pub struct HardwareRecord {
     pub fp16_tflops: Option<Fact<f64>>,
     /// What that rate means: which units, dense or sparse, which input type.
     pub fp16_kind: Option<&'static str>,
+    /// Rate of its matrix units on 8-bit floating point, dense (nothing skipped as zero), in 10^12 operations per second.
+    /// `None` where no source states one, or where the units do not take that type.
+    pub fp8_tflops: Option<Fact<f64>>,
+    /// The same on 8-bit integers.
+    pub int8_tops: Option<Fact<f64>>,
+    /// The same on 4-bit floating point (NVFP4, MXFP4).
+    pub fp4_tflops: Option<Fact<f64>>,
+    /// What the rates at 8 and 4 bits mean: which units, and the type that products are summed in where the rate depends on it.
+    pub low_precision_kind: Option<&'static str>,
     /// Kind of memory.
     pub memory_type: Option<&'static str>,
     /// Width of the memory bus in bits, per device.
@@ -552,6 +561,10 @@ impl HardwareRecord {
         bandwidth_gb_s: None,
         fp16_tflops: None,
         fp16_kind: None,
+        fp8_tflops: None,
+        int8_tops: None,
+        fp4_tflops: None,
+        low_precision_kind: None,
         memory_type: None,
         memory_bus_bits: None,
         memory_rate_gbps: None,

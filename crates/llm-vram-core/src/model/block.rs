@@ -427,8 +427,9 @@ fn has_experts(hp: &Hyperparameters, block: u32) -> bool {
     match hp.architecture.as_str() {
         "llama4" => hp.interleave_moe_layer_step > 0 && (block + 1).is_multiple_of(hp.interleave_moe_layer_step),
         "nemotron_h" | "nemotron_h_moe" => is_mtp || (hp.head_count_kv.at(block) == 0 && hp.feed_forward_length.at(block) > 0),
-        // Their prediction layers have a dense network (`load_arch_tensors`; for MiMo-V2 and Step 3.5 the published
-        // tensor lists).
+        // Their prediction layers have a dense network: `load_arch_tensors` for EXAONE. For the other two llama.cpp takes
+        // either kind; published checkpoints have `model.mtp.layers.0.mlp.gate_proj` of 16384 × 4096 (MiMo-V2-Flash) and
+        // `model.layers.45.mlp.gate_proj` (Step 3.5, as loaders of vLLM and SGLang map it).
         "exaone-moe" | "mimo2" | "step35" => !is_mtp,
         _ => true,
     }

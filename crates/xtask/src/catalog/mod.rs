@@ -1,5 +1,6 @@
 //! The catalog's files: reading, rules, and the form that is embedded.
 
+mod completeness;
 mod index;
 pub mod literal;
 #[path = "../../../../catalog/normal_form.rs"]
@@ -55,8 +56,10 @@ impl Catalog {
     ///
     /// # Errors
     /// Names that two records claim.
-    pub fn baked(&self) -> Result<[(&'static str, String); 2], Vec<Finding>> {
-        Ok([("baked.rs", written::rust(self)?), ("catalog.json", written::json(self))])
+    pub fn baked(&self) -> Result<[(&'static str, String); 3], Vec<Finding>> {
+        let json = written::json(self);
+        let completeness = completeness::page(&json);
+        Ok([("baked.rs", written::rust(self)?), ("catalog.json", json), ("COMPLETENESS.md", completeness)])
     }
 
     /// How many records there are, in a line.

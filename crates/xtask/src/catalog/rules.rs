@@ -40,6 +40,7 @@ pub const RULES: &[Rule] = &[
     Rule { name: "counts", asks: "active ≤ text ≤ total, and the parts give the total", check: counts },
     Rule { name: "class", asks: "a model's class follows from its size", check: class },
     Rule { name: "bandwidth", asks: "bandwidth is bus width × rate within 2 %", check: bandwidth },
+    Rule { name: "rates", asks: "a rate is positive and says what it is of", check: rates },
     Rule { name: "memory", asks: "what drivers report does not exceed the nameplate", check: memory },
     Rule { name: "working set", asks: "Apple's working-set limits follow the rule for the memory size", check: working_set },
     Rule { name: "blocks", asks: "bits per weight are the block's bytes by its weights", check: blocks },
@@ -270,6 +271,30 @@ fn bandwidth(catalog: &Catalog) -> Vec<Finding> {
                 "bandwidth_gb_s",
                 format!("{high} GB/s is stated, {bus} bits × {rate} Gb/s give {product:.1}"),
             ));
+        }
+    }
+    findings
+}
+
+fn rates(catalog: &Catalog) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for entry in &catalog.hardware {
+        let record = &entry.record;
+        let low = [record.fp8_tflops, record.int8_tops, record.fp4_tflops];
+        for (field, kind, rates) in [
+            ("fp16_kind", &record.fp16_kind, &[record.fp16_tflops][..]),
+            ("low_precision_kind", &record.low_precision_kind, &low[..]),
+        ] {
+            let stated: Vec<_> = rates.iter().flatten().collect();
+            if kind.is_none() && !stated.is_empty() {
+                findings.push(Finding::new(&entry.path, field, "a rate is stated, and not what it is of"));
+            }
+            if stated.iter().any(|rate| rate.ends().0 <= 0.0) {
+                findings.push(Finding::new(&entry.path, field, "a rate is above 0"));
+            }
+        }
+        if record.low_precision_kind.is_some() && low.iter().all(Option::is_none) {
+            findings.push(Finding::new(&entry.path, "low_precision_kind", "no rate at 8 or 4 bits is stated"));
         }
     }
     findings

@@ -1,4 +1,4 @@
-//! The two files that are written from the catalog.
+//! The embedded form and the JSON form of the catalog.
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};

@@ -44,6 +44,18 @@ pub struct Arguments {
     /// What that rate is of, for example `tensor, dense, FP16 in`.
     #[arg(long)]
     pub fp16_kind: Option<String>,
+    /// Dense rate of the matrix units on 8-bit floating point, in 10^12 operations per second.
+    #[arg(long, requires = "low_precision_kind")]
+    pub fp8_tflops: Option<f64>,
+    /// The same on 8-bit integers.
+    #[arg(long, requires = "low_precision_kind")]
+    pub int8_tops: Option<f64>,
+    /// The same on 4-bit floating point.
+    #[arg(long, requires = "low_precision_kind")]
+    pub fp4_tflops: Option<f64>,
+    /// What these rates are of, for example `tensor, dense, FP32 accumulate`.
+    #[arg(long)]
+    pub low_precision_kind: Option<String>,
     /// How it is connected, for example `PCIe 5.0 x16`.
     #[arg(long)]
     pub interconnect: Option<String>,
@@ -121,6 +133,10 @@ pub fn record(arguments: &Arguments) -> (String, String) {
     optional! {
         "fp16_tflops" = arguments.fp16_tflops;
         "fp16_kind" = arguments.fp16_kind;
+        "fp8_tflops" = arguments.fp8_tflops;
+        "int8_tops" = arguments.int8_tops;
+        "fp4_tflops" = arguments.fp4_tflops;
+        "low_precision_kind" = arguments.low_precision_kind;
         "memory_type" = arguments.memory_type;
         "memory_bus_bits" = arguments.bus;
         "memory_rate_gbps" = arguments.rate;

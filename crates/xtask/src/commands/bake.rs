@@ -1,4 +1,4 @@
-//! `cargo xtask bake`: from the catalog's files to `catalog/baked.rs` and `catalog/catalog.json`.
+//! `cargo xtask bake`: from the catalog's files to `catalog/baked.rs`, `catalog/catalog.json` and `catalog/COMPLETENESS.md`.
 
 use std::{fs, path::Path};
 
