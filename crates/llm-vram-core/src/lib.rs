@@ -54,6 +54,7 @@ pub mod metal_limits;
 pub mod model;
 pub mod nominal;
 pub mod quant;
+mod suggest;
 pub mod units;
 #[cfg(feature = "catalog")]
 pub mod wire;

@@ -1,11 +1,16 @@
 //! Weight formats over all families, and their names.
 
-use alloc::format;
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
 use core::fmt;
 
 use super::{CheckpointFormat, FileType, GgmlType, QuantTarget, mlx::MlxQuantisation};
 use crate::{
     error::{Error, ErrorKind, Result},
+    suggest::nearest,
     units::BitsPerWeight,
 };
 
@@ -170,7 +175,11 @@ impl fmt::Display for WeightFormat {
 
 #[cold]
 fn unknown(what: &str) -> Error {
-    Error::new(ErrorKind::UnknownQuant, format!("no weight format is called {what}"))
-        .field("quant")
+    let names: Vec<String> = WeightFormat::all().iter().map(ToString::to_string).collect();
+    let error = Error::new(ErrorKind::UnknownQuant, format!("no weight format is called {what}")).field("quant");
+    if let Some(name) = nearest(what.trim_matches('`'), names.iter().map(String::as_str)) {
+        return error.help(format!("did you mean `{name}`?"));
+    }
+    error
         .help("known are GGUF file types (Q4_K_M, IQ4_XS, F16 …), FP8, INT8, AWQ, GPTQ, W4A16, NF4, NVFP4, MXFP4, MLX-4bit-g64, EXL3-4.0bpw")
 }

@@ -11,9 +11,12 @@ use serde_json::{Map, Value};
 use super::{
     budget, estimate, inspect, listing, quants,
     question::Question,
-    request::{Files, Scenario, nearest, object, unknown_field},
+    request::{Files, Scenario, object, unknown_field},
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    suggest::nearest,
+};
 
 /// An operation of the JSON surface.
 #[derive(Debug, Clone, Copy)]
