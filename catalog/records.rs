@@ -244,6 +244,7 @@ impl TensorFacts {
 #[allow(missing_docs)]
 pub struct Architecture {
     pub architecture: &'static str,
+    pub model_type: &'static str,
     pub block_count: u32,
     pub nextn_predict_layers: u32,
     pub embedding_length: u32,
@@ -307,6 +308,7 @@ impl Architecture {
     /// An architecture about which nothing is said.
     pub const EMPTY: Self = Self {
         architecture: "",
+        model_type: "",
         block_count: 0,
         nextn_predict_layers: 0,
         embedding_length: 0,

@@ -12,6 +12,7 @@
 #![allow(clippy::panic, clippy::expect_used, clippy::unwrap_used)]
 
 pub mod gguf_writer;
+pub mod hostile;
 pub mod llama_cpp_memory;
 pub mod serving;
 

@@ -157,14 +157,21 @@ fn read_start(path: &Path, limit: u64) -> Result<Vec<u8>> {
 }
 
 fn read_text(path: &Path, limit: u64) -> Result<String> {
+    let too_long = |size: u64| {
+        let message = format!("`{}` has {size} bytes or more: expected at most {limit}", path.display());
+        Error::new(ErrorKind::LimitExceeded, message)
+    };
     let size = fs::metadata(path).map_err(|error| unreadable(path, &error))?.len();
     if size > limit {
-        return Err(Error::new(
-            ErrorKind::LimitExceeded,
-            format!("`{}` has {size} bytes: expected at most {limit}", path.display()),
-        ));
+        return Err(too_long(size));
     }
-    fs::read_to_string(path).map_err(|error| unreadable(path, &error))
+    // Devices and pipes state no size, and may never end.
+    let mut bytes = Vec::new();
+    open(path)?.take(limit + 1).read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
+    if bytes.len() as u64 > limit {
+        return Err(too_long(bytes.len() as u64));
+    }
+    String::from_utf8(bytes).map_err(|_| Error::new(ErrorKind::Malformed, format!("`{}` is not UTF-8 text", path.display())))
 }
 
 fn open(path: &Path) -> Result<File> {

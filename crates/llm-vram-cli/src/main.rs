@@ -14,7 +14,10 @@ use clap::Parser;
 use llm_vram_core::{Error, ErrorKind};
 
 fn main() -> ExitCode {
-    let cli = args::Cli::parse();
+    let cli = match args::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
     match commands::run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -37,6 +40,27 @@ fn status(error: &Error) -> u8 {
         | ErrorKind::UnknownEngine => 2,
         _ => 1,
     }
+}
+
+/// Prints what the argument parser says: help and version as they are, a mistake with the code of its kind.
+fn usage(error: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind as Usage;
+    let kind = match error.kind() {
+        Usage::DisplayHelp | Usage::DisplayVersion | Usage::DisplayHelpOnMissingArgumentOrSubcommand => {
+            // A closed pipe is no failure of the help.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+        Usage::UnknownArgument => ErrorKind::UnknownField,
+        Usage::InvalidSubcommand => ErrorKind::UnknownOperation,
+        Usage::ArgumentConflict => ErrorKind::Contradiction,
+        Usage::MissingRequiredArgument | Usage::MissingSubcommand => ErrorKind::MissingField,
+        _ => ErrorKind::InvalidValue,
+    };
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+    report(&Error::new(kind, text));
+    ExitCode::from(2)
 }
 
 fn report(error: &Error) {

@@ -134,6 +134,18 @@ pub fn safety(value: f64) -> Result<f64> {
         .help("0.10 leaves a tenth of the memory free"))
 }
 
+/// Checks a memory bandwidth in GB per second: above 0 and at most 10^6.
+///
+/// # Errors
+/// [`ErrorKind::OutOfRange`] for anything else, NaN included.
+pub fn bandwidth(value: f64) -> Result<f64> {
+    if value > 0.0 && value <= 1e6 {
+        return Ok(value);
+    }
+    let message = format!("bandwidth `{value}` is out of range: expected a number above 0 and at most 1,000,000 GB per second");
+    Err(Error::new(ErrorKind::OutOfRange, message).field("bandwidth"))
+}
+
 /// Checks a relative weight: a finite number of at least 0.
 ///
 /// # Errors

@@ -89,6 +89,7 @@ pub fn hyperparameters(record: &ModelRecord) -> Hyperparameters {
     // values of fields that records do not have.
     let Architecture {
         architecture,
+        model_type,
         block_count,
         nextn_predict_layers,
         embedding_length,
@@ -149,6 +150,7 @@ pub fn hyperparameters(record: &ModelRecord) -> Hyperparameters {
     } = record.architecture;
     Hyperparameters {
         architecture: String::from(architecture),
+        model_type: String::from(model_type),
         name: String::from(record.name),
         block_count,
         nextn_predict_layers,

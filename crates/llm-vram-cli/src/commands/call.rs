@@ -3,7 +3,7 @@
 use std::{io::Read, path::Path};
 
 use llm_vram_core::{Error, ErrorKind, Result, wire};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{args::CallArgs, files::Contents, output};
 
@@ -38,17 +38,27 @@ fn take_files(request: &str) -> Result<(String, Contents)> {
         // The core says what is wrong with it.
         return Ok((request.to_owned(), contents));
     };
-    if let Some(Value::String(path)) = object.remove("gguf") {
+    if let Some(path) = path_of(&mut object, "gguf")? {
         contents.add_gguf(Path::new(&path))?;
     }
-    if let Some(Value::String(path)) = object.get("config")
-        && !path.trim_start().starts_with('{')
+    let is_text = matches!(object.get("config"), Some(Value::String(text)) if text.trim_start().starts_with('{'));
+    if !is_text
+        && !matches!(object.get("config"), Some(Value::Object(_)))
+        && let Some(path) = path_of(&mut object, "config")?
     {
-        contents.add_config(Path::new(path))?;
-        object.remove("config");
+        contents.add_config(Path::new(&path))?;
     }
-    if let Some(Value::String(path)) = object.remove("safetensors") {
+    if let Some(path) = path_of(&mut object, "safetensors")? {
         contents.add_safetensors(Path::new(&path))?;
     }
     Ok((Value::Object(object).to_string(), contents))
+}
+
+/// Takes the path that a field gives.
+fn path_of(object: &mut Map<String, Value>, field: &str) -> Result<Option<String>> {
+    match object.remove(field) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(path)) if !path.is_empty() => Ok(Some(path)),
+        Some(_) => Err(Error::new(ErrorKind::InvalidValue, format!("{field} is no path: expected text")).field(field)),
+    }
 }

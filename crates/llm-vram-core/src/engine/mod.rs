@@ -190,6 +190,27 @@ pub struct Memory {
     pub warnings: Vec<Warning>,
 }
 
+impl Memory {
+    /// This answer, if everything in it can be added up: sums of [`Bytes`] stop at their largest value, so a total
+    /// beyond it would be one without its parts.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Overflow`](crate::ErrorKind::Overflow) above 2^53 - 1 bytes on all devices and the host together.
+    pub fn bounded(self) -> Result<Self> {
+        let wide = |bytes: Bytes| u128::from(bytes.get());
+        let on_devices = self.devices.iter().map(|device| {
+            let pool = device.kv_pool.map_or(Bytes::ZERO, |pool| pool.bytes);
+            let overhead = device.overhead.iter().map(|part| wide(part.amount.high)).sum::<u128>();
+            let state = wide(device.weights) + wide(device.kv_cache.max(pool)) + wide(device.recurrent_state);
+            state + wide(device.compute_buffer.high) + overhead
+        });
+        let host = &self.host;
+        let on_host = [host.weights, host.kv_cache, host.recurrent_state, host.compute_buffer, host.output_buffer];
+        Bytes::from_wide(on_devices.sum::<u128>() + on_host.into_iter().map(wide).sum::<u128>())?;
+        Ok(self)
+    }
+}
+
 /// The question that an engine answers.
 #[derive(Debug, Clone, Copy)]
 pub struct Scene<'a> {

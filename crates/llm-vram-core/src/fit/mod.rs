@@ -91,7 +91,7 @@ pub struct Fit {
 /// below 1.
 pub fn fit(engine: &dyn Engine, scene: &Scene<'_>, safety: f64, derivation: &mut Derivation) -> Result<Fit> {
     bounds::safety(safety)?;
-    let memory = engine.memory(scene, derivation)?;
+    let memory = engine.memory(scene, derivation)?.bounded()?;
     let placed = place(scene, &memory, safety);
     let budget = budget_of(scene, &memory, safety)?;
     record(&budget, derivation);
@@ -106,7 +106,7 @@ pub fn fit(engine: &dyn Engine, scene: &Scene<'_>, safety: f64, derivation: &mut
 /// # Errors
 /// Those of [`Engine::memory`].
 pub fn verdict(engine: &dyn Engine, scene: &Scene<'_>, safety: f64) -> Result<Verdict> {
-    let memory = engine.memory(scene, &mut Derivation::off())?;
+    let memory = engine.memory(scene, &mut Derivation::off())?.bounded()?;
     Ok(place(scene, &memory, safety).verdict)
 }
 
@@ -133,7 +133,7 @@ struct Placed {
 /// # Errors
 /// Those of [`Engine::memory`] that say something else than that the request is too large.
 pub(crate) fn slack(engine: &dyn Engine, scene: &Scene<'_>, safety: f64) -> Result<i64> {
-    match engine.memory(scene, &mut Derivation::off()) {
+    match engine.memory(scene, &mut Derivation::off()).and_then(Memory::bounded) {
         Ok(memory) => {
             let placed = place(scene, &memory, safety);
             Ok(if placed.verdict == Verdict::Fits { placed.slack_bytes.max(0) } else { placed.slack_bytes.min(-1) })

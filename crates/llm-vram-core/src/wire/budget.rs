@@ -111,8 +111,8 @@ pub fn budget(scenario: &Scenario) -> Result<BudgetAnswer> {
         else {
             continue;
         };
-        let memory =
-            engine.memory(&Scene { memo: Some(&memo), ..scene(scenario, &hardware, &model, &format) }, &mut Derivation::off())?;
+        let scene = Scene { memo: Some(&memo), ..scene(scenario, &hardware, &model, &format) };
+        let memory = engine.memory(&scene, &mut Derivation::off())?.bounded()?;
         models.push(ModelFit {
             id: record.id,
             name: record.name,

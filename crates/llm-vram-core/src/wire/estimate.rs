@@ -27,7 +27,7 @@ use crate::{
 /// Those of the engine: see [`Engine::memory`](crate::engine::Engine::memory).
 pub fn estimate(question: &Question) -> Result<EstimateAnswer> {
     let mut derivation = Derivation::on();
-    let memory = question.with_engine(|engine| engine.memory(&question.scene(), &mut derivation))?;
+    let memory = question.with_engine(|engine| engine.memory(&question.scene(), &mut derivation)?.bounded())?;
     answer(question, memory, derivation.into_steps())
 }
 
@@ -83,7 +83,7 @@ fn changes(
         let outcome = question.with_engine(|engine| -> Result<Option<(Bytes, Bytes)>> {
             match fit::verdict(engine, scene, question.safety) {
                 Ok(Verdict::Fits) => {
-                    let memory = engine.memory(scene, &mut Derivation::off())?;
+                    let memory = engine.memory(scene, &mut Derivation::off())?.bounded()?;
                     Ok(Some((memory.devices.iter().map(|device| device.used().expected).sum(), memory.host.total())))
                 }
                 _ => Ok(None),

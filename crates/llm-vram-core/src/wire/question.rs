@@ -309,7 +309,7 @@ pub(super) fn hardware(scenario: &Scenario) -> Result<Hardware> {
     }
     if let Some(memory) = scenario.memory {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let bandwidth = scenario.bandwidth_gb_per_second.map(|gb| (gb.min(1e9) * 1e9) as u64);
+        let bandwidth = scenario.bandwidth_gb_per_second.map(|gb| (gb * 1e9) as u64);
         devices.push(Device {
             id: String::from("device"),
             name: format!("a device with {}", memory.display(crate::units::ByteUnit::GiB)),

@@ -135,6 +135,10 @@ const OPTION_FIELDS: &[&str] = &[
     "enable_expert_parallel",
     "enforce_eager",
     "block_size",
+    "max_kv_size",
+    "prefill_step_size",
+    "enable_prefix_caching",
+    "disable_hybrid_kv_cache_manager",
 ];
 
 impl Scenario {
@@ -163,7 +167,7 @@ impl Scenario {
         scenario.memory = take("memory").map(|value| memory("memory", value)).transpose()?;
         scenario.host_memory = take("host_memory").map(|value| memory("host_memory", value)).transpose()?;
         if let Some(value) = take("bandwidth") {
-            scenario.bandwidth_gb_per_second = Some(positive("bandwidth", &value)?);
+            scenario.bandwidth_gb_per_second = Some(number("bandwidth", &value)?);
         }
         if let Some(value) = take("safety") {
             scenario.safety = bounds::safety(number("safety", &value)?)?;
@@ -191,6 +195,9 @@ impl Scenario {
     pub fn validate(&self) -> Result<()> {
         self.workload.validate()?;
         bounds::safety(self.safety)?;
+        if let Some(bandwidth) = self.bandwidth_gb_per_second {
+            bounds::bandwidth(bandwidth)?;
+        }
         if let Some(params) = self.params {
             bounds::PARAMETERS.check(params)?;
         }
@@ -269,11 +276,6 @@ fn flag(field: &str, value: &Value) -> Result<bool> {
 
 fn number(field: &str, value: &Value) -> Result<f64> {
     value.as_f64().filter(|number| number.is_finite()).ok_or_else(|| wrong(field, value, "a number"))
-}
-
-fn positive(field: &str, value: &Value) -> Result<f64> {
-    let number = number(field, value)?;
-    if number > 0.0 { Ok(number) } else { Err(wrong(field, value, "a number above 0")) }
 }
 
 /// A whole number; JavaScript writes `8192.0` like `8192`, so whole floats are accepted.

@@ -188,6 +188,7 @@ macro_rules! embedded_fields {
     ($with:ident) => {
         $with!(
             architecture,
+            model_type,
             block_count,
             nextn_predict_layers,
             embedding_length,

@@ -46,12 +46,28 @@ fn bare(typical: &Facts) -> Facts {
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn rotated(fields: &Fields<'_>, length: Option<u32>) -> Result<Option<u32>> {
     let nested = |key| fields.nested(key, "").and_then(|rope| rope.map_or(Ok(None), |rope| rope.real("partial_rotary_factor")));
-    let factor = fields.real("partial_rotary_factor")?.or(nested("rope_parameters")?).unwrap_or(1.0);
+    if let Some(rotated) = fields.positive("rotary_dim")? {
+        return Ok(Some(rotated));
+    }
+    let stated = fields.real("partial_rotary_factor")?.or(nested("rope_parameters")?);
+    let factor = stated.unwrap_or_else(|| usual_rotated_share(fields.model_type()));
     if !(0.0..=1.0).contains(&factor) {
         let path = fields.path("partial_rotary_factor");
         return Err(Error::new(ErrorKind::OutOfRange, format!("`{path}` is `{factor}`: expected 0 to 1")).field(path));
     }
     Ok(length.map(|length| (f64::from(length) * factor) as u32))
+}
+
+/// The share of a head that is rotated where the file is silent.
+///
+/// Source: `kwargs.setdefault("partial_rotary_factor", …)` in `src/transformers/models/*/configuration_*.py`,
+/// transformers 5.23.0.
+fn usual_rotated_share(model_type: &str) -> f64 {
+    match model_type {
+        "stablelm" | "qwen3_next" | "qwen3_5" | "qwen3_5_text" | "qwen3_5_moe" | "qwen3_5_moe_text" => 0.25,
+        "glm" | "glm4" | "glm4_moe" | "nemotron" | "persimmon" | "phi" => 0.5,
+        _ => 1.0,
+    }
 }
 
 /// The kind of rotary scaling, under any of its historical names.
