@@ -24,6 +24,11 @@ pub enum Command {
     Fit(SubjectArgs),
     /// What hardware leaves for weights, and the largest models for it
     Budget(SubjectArgs),
+    /// Engines side by side, or several models, with the reason for each difference
+    ///
+    /// One model over the engines of --engine (a comma between them; all by default), or several models, each on every
+    /// engine named.
+    Compare(CompareArgs),
     /// Sizes in every weight format, nominal and as stored
     Quants(SubjectArgs),
     /// What a GGUF, safetensors or config.json file says
@@ -94,8 +99,19 @@ pub struct PrintArgs {
     pub units: Units,
 }
 
-/// A model, what it is asked to hold, and where.
+/// Several models, or one over several engines.
 #[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// The first of them, and what they are asked to hold.
+    #[command(flatten)]
+    pub first: SubjectArgs,
+    /// Further models to put beside the first
+    #[arg(value_name = "SUBJECT")]
+    pub others: Vec<String>,
+}
+
+/// A model, what it is asked to hold, and where.
+#[derive(Debug, Clone, Args)]
 pub struct SubjectArgs {
     /// Catalog id, alias, Hugging Face id, Ollama tag, or the path of a GGUF, safetensors or config.json file
     pub subject: Option<String>,

@@ -2,7 +2,7 @@
 
 use crate::{
     derivation::{Certainty, Derivation, Step},
-    engine::{Engine, Memory, Scene},
+    engine::{Engine, Habits, Memory, Scene},
     error::Result,
     hardware::Backend,
     model::{Hyperparameters, Model, PerLayer, Warning},
@@ -84,6 +84,10 @@ impl Engine for NominalEngine<'_> {
 
     fn offloads_to_host(&self) -> bool {
         self.inner.offloads_to_host()
+    }
+
+    fn habits(&self, scene: &Scene<'_>) -> Result<Habits> {
+        self.inner.habits(scene)
     }
 
     fn memory(&self, scene: &Scene<'_>, derivation: &mut Derivation) -> Result<Memory> {

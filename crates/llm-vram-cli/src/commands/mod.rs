@@ -4,6 +4,7 @@ mod budget;
 mod call;
 mod can_i_run;
 mod catalog;
+mod compare;
 mod estimate;
 mod fit;
 mod inspect;
@@ -27,6 +28,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Estimate(args) => estimate::run(&args),
         Command::Fit(args) => fit::run(&args),
         Command::Budget(args) => budget::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Quants(args) => quants::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Models(args) => catalog::models(&args),

@@ -5,7 +5,11 @@
 
 use alloc::{format, string::String, vec, vec::Vec};
 
-use super::{Amount, DeviceMemory, Engine, HostMemory, Memory, NamedAmount, Resolved, Scene, version};
+use super::{
+    Amount, DeviceMemory, Engine, Habits, HostMemory, Memory, NamedAmount, Resolved, Scene,
+    habits::{Batch, CacheStep},
+    version,
+};
 use crate::{
     derivation::{Certainty, Derivation, Step},
     error::{Error, ErrorKind, Result},
@@ -53,6 +57,18 @@ impl Engine for ExLlama {
 
     fn smaller_cache_type(&self) -> Option<&'static str> {
         Some("q8")
+    }
+
+    fn habits(&self, scene: &Scene<'_>) -> Result<Habits> {
+        let workload = scene.workload;
+        Ok(Habits {
+            cache_step: CacheStep { tokens: PAGE_TOKENS, unit: "page tokens" },
+            cached_tokens: workload.context.next_multiple_of(PAGE_TOKENS).saturating_mul(workload.concurrency),
+            expands_latent: true,
+            batch: Batch { option: "max_chunk_size", tokens: CHUNK_TOKENS.min(workload.context) },
+            embedding_on_host: true,
+            ..Habits::plain(scene)
+        })
     }
 
     fn memory(&self, scene: &Scene<'_>, derivation: &mut Derivation) -> Result<Memory> {

@@ -1,19 +1,23 @@
-//! LM Studio: llama.cpp inside, with slots that share one cache.
+//! LM Studio: llama.cpp inside for GGUF, with slots that share one cache; mlx-lm inside for MLX conversions.
 //!
 //! LM Studio is closed; what is known of it comes from its documentation and its public bug tracker, and is
-//! marked so. Its MLX engine follows the rules of the engine `mlx`.
+//! marked so. Its MLX engine is public (<https://github.com/lmstudio-ai/mlx-engine>): since 0.4 it feeds requests to
+//! mlx-lm's `BatchGenerator` (`model_kit/batched_model_kit.py`), before and with a quantised cache to `stream_generate`
+//! (`generate.py`), so caches and prefill follow the engine `mlx`.
 
 use alloc::{format, string::ToString, vec::Vec};
 
 use super::{
-    Engine, Memory, Resolved, Scene,
-    llama_cpp::{BACKENDS, Load, Parameters, stored, version::RULES},
+    Engine, Habits, Memory, Resolved, Scene,
+    llama_cpp::{BACKENDS, Load, Parameters, habits, stored, version::RULES},
+    mlx::{self, Server},
 };
 use crate::{
     derivation::Derivation,
     error::{Error, ErrorKind, Result},
     hardware::Backend,
     model::Warning,
+    quant::{FormatFamily, WeightFormat},
     workload::{Defaults, Workload},
 };
 
@@ -28,6 +32,8 @@ const VERSIONS: [&str; 2] = ["0.4", "0.3"];
 const DEFAULT_SLOTS: u64 = 4;
 /// `Evaluation Batch Size`, unless set. Documented as an option (`evalBatchSize`); the value is assumed.
 const DEFAULT_BATCH: u64 = 512;
+/// Prompts that mlx-lm's `BatchGenerator` prefills at once, unless told otherwise (`generate.py`, `prefill_batch_size`).
+const PREFILL_BATCH: u64 = 8;
 
 impl Engine for LmStudio {
     fn name(&self) -> &'static str {
@@ -66,38 +72,92 @@ impl Engine for LmStudio {
         Some("q8_0")
     }
 
+    fn families(&self) -> &'static [FormatFamily] {
+        &[FormatFamily::Gguf, FormatFamily::Mlx]
+    }
+
+    fn habits(&self, scene: &Scene<'_>) -> Result<Habits> {
+        let (version, _) = self.version_for(scene.version)?;
+        let parallel = version == VERSIONS[0];
+        if matches!(scene.format, WeightFormat::Mlx(_)) {
+            return mlx::habits::of(scene, mlx_engine(scene.workload, parallel));
+        }
+        Ok(habits::of(scene, &arguments(scene.workload, parallel)?.1))
+    }
+
     fn memory(&self, scene: &Scene<'_>, derivation: &mut Derivation) -> Result<Memory> {
         let (version, version_warning) = self.version_for(scene.version)?;
-        let asked = scene.workload;
-        refuse_foreign_options(asked)?;
-        let stored = stored::in_scene(scene)?;
         let parallel = version == VERSIONS[0];
-        let slots = if parallel { asked.concurrency.max(DEFAULT_SLOTS) } else { asked.concurrency };
-        let workload = Workload {
-            defaults: Defaults::Server,
-            kv_unified: Some(asked.kv_unified.unwrap_or(parallel)),
-            n_batch: asked.n_batch.or(Some(DEFAULT_BATCH)),
-            n_ubatch: asked.n_ubatch.or(asked.n_batch).or(Some(DEFAULT_BATCH)),
-            ..asked.clone()
+        let mut memory = match scene.format {
+            WeightFormat::Mlx(_) => on_mlx(scene, parallel, derivation)?,
+            _ => on_llama_cpp(scene, parallel, derivation)?,
         };
-        let mut parameters = Parameters::resolve(&workload)?;
-        // The slots share the asked tokens; more of them do not make the cache larger.
-        parameters.n_seq_max = slots;
-        parameters.n_outputs_max = slots;
-        let inner = Scene { workload: &workload, version: None, ..*scene };
-        let mut memory = Load::new(&inner, &parameters, &RULES[0], &stored)?.memory(derivation)?;
-        memory.resolved = resolved(asked, &parameters);
-        memory.warnings.retain(|warning| warning.code != "server_slots");
-        memory.warnings.push(Warning::new(
-            "defaults_assumed",
-            "LM Studio's source is not public: slots are documented, its batch size and unified cache are assumed",
-        ));
         memory.warnings.push(Warning::new(
             "guard_rails",
-            "LM Studio refuses loads that its own estimate holds for too large (`Model loading guardrails`), which may be fewer or more than fit",
+            "LM Studio refuses loads that its own estimate holds for too large (`Model loading guardrails`); the estimate is not \
+             public, so it may refuse what fits here or admit what does not",
         ));
         memory.warnings.extend(version_warning);
         Ok(memory)
+    }
+}
+
+/// A GGUF file.
+fn on_llama_cpp(scene: &Scene<'_>, parallel: bool, derivation: &mut Derivation) -> Result<Memory> {
+    let asked = scene.workload;
+    refuse_foreign_options(asked)?;
+    let stored = stored::in_scene(scene)?;
+    let (workload, parameters) = arguments(asked, parallel)?;
+    let inner = Scene { workload: &workload, version: None, ..*scene };
+    let mut memory = Load::new(&inner, &parameters, &RULES[0], &stored)?.memory(derivation)?;
+    memory.resolved = resolved(asked, &parameters);
+    memory.warnings.retain(|warning| warning.code != "server_slots");
+    memory.warnings.push(Warning::new(
+        "defaults_assumed",
+        "LM Studio's source is not public: slots are documented, its batch size and unified cache are assumed",
+    ));
+    Ok(memory)
+}
+
+/// What reaches llama.cpp.
+fn arguments(asked: &Workload, parallel: bool) -> Result<(Workload, Parameters)> {
+    let workload = Workload {
+        defaults: Defaults::Server,
+        kv_unified: Some(asked.kv_unified.unwrap_or(parallel)),
+        n_batch: asked.n_batch.or(Some(DEFAULT_BATCH)),
+        n_ubatch: asked.n_ubatch.or(asked.n_batch).or(Some(DEFAULT_BATCH)),
+        ..asked.clone()
+    };
+    let mut parameters = Parameters::resolve(&workload)?;
+    // The slots share the asked tokens; more of them do not make the cache larger.
+    parameters.n_seq_max = if parallel { asked.concurrency.max(DEFAULT_SLOTS) } else { asked.concurrency };
+    parameters.n_outputs_max = parameters.n_seq_max;
+    Ok((workload, parameters))
+}
+
+/// An MLX conversion.
+fn on_mlx(scene: &Scene<'_>, parallel: bool, derivation: &mut Derivation) -> Result<Memory> {
+    refuse_foreign_options(scene.workload)?;
+    let server = mlx_engine(scene.workload, parallel);
+    let mut held = mlx::hold(scene, server, derivation)?;
+    held.warnings.push(Warning::new(
+        "defaults_assumed",
+        "LM Studio's MLX engine is public, the options that the application passes to it are not: mlx-lm's own are assumed",
+    ));
+    let resolved = held.resolved(scene);
+    Ok(held.into_memory(resolved))
+}
+
+/// mlx-engine, as far as memory depends on it. A quantised cache turns batching off.
+fn mlx_engine(asked: &Workload, parallel: bool) -> Server {
+    let quantised = asked.kv_cache_type_k.is_some() || asked.kv_cache_type_v.is_some();
+    let sequences = if parallel && !quantised { asked.concurrency.max(DEFAULT_SLOTS) } else { 1 };
+    Server {
+        name: "LM Studio",
+        sequences,
+        prompts: sequences.min(PREFILL_BATCH),
+        kv_bits: true,
+        batches_one: parallel && !quantised,
     }
 }
 

@@ -4,6 +4,7 @@
 //! and its defaults. Each lives in a module of its own and answers [`Engine::memory`].
 
 pub mod exllama;
+pub mod habits;
 pub mod llama_cpp;
 pub mod lm_studio;
 pub mod mlx;
@@ -20,6 +21,7 @@ mod registry;
 
 use alloc::{string::String, vec::Vec};
 
+pub use habits::Habits;
 pub use memo::Memo;
 pub use registry::{all, by_name};
 use serde::Serialize;
@@ -258,6 +260,14 @@ pub trait Engine: Sync {
     /// Whether it can keep layers or experts in the host's memory.
     fn offloads_to_host(&self) -> bool {
         false
+    }
+
+    /// How it takes memory in a scene, as facts that explain how it differs from other engines.
+    ///
+    /// # Errors
+    /// As [`Self::memory`], for options that it does not take.
+    fn habits(&self, scene: &Scene<'_>) -> Result<Habits> {
+        Ok(Habits::plain(scene))
     }
 
     /// What the engine would allocate.

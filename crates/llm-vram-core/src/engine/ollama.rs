@@ -9,9 +9,9 @@
 use alloc::{format, string::ToString, vec::Vec};
 
 use super::{
-    Engine, Memory, Resolved, Scene,
+    Engine, Habits, Memory, Resolved, Scene,
     llama_cpp::{
-        BACKENDS, Load, Parameters, stored,
+        BACKENDS, Load, Parameters, habits, stored,
         version::{self as llama_cpp_version, VersionRules},
         weights::StoredAs,
     },
@@ -221,6 +221,13 @@ impl Engine for Ollama {
 
     fn smaller_cache_type(&self) -> Option<&'static str> {
         Some("q8_0")
+    }
+
+    fn habits(&self, scene: &Scene<'_>) -> Result<Habits> {
+        let (_, with_llama_server, _) = version(scene.version)?;
+        let stored = stored::in_scene(scene)?;
+        let arguments = Arguments::of(scene, &stored, with_llama_server)?;
+        Ok(habits::of(scene, &Parameters::resolve(&arguments.workload)?))
     }
 
     fn memory(&self, scene: &Scene<'_>, derivation: &mut Derivation) -> Result<Memory> {

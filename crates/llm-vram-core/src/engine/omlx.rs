@@ -6,7 +6,7 @@
 use alloc::{format, string::String};
 
 use super::{
-    Engine, Memory, Resolved, Scene,
+    Engine, Habits, Memory, Resolved, Scene,
     mlx::{self, Server},
     version,
 };
@@ -86,16 +86,13 @@ impl Engine for Omlx {
         &[FormatFamily::Mlx]
     }
 
+    fn habits(&self, scene: &Scene<'_>) -> Result<Habits> {
+        mlx::habits::of(scene, server(scene))
+    }
+
     fn memory(&self, scene: &Scene<'_>, derivation: &mut Derivation) -> Result<Memory> {
         let (_, unknown_version) = self.version_for(scene.version)?;
-        let server = Server {
-            name: "oMLX",
-            sequences: scene.workload.max_num_seqs.unwrap_or(MAX_CONCURRENT_REQUESTS),
-            prompts: 1,
-            kv_bits: false,
-            batches_one: true,
-        };
-        let mut held = mlx::hold(scene, server, derivation)?;
+        let mut held = mlx::hold(scene, server(scene), derivation)?;
         held.warnings.extend(unknown_version);
         let resident =
             held.weights.checked_add(held.kv_cache)?.checked_add(held.recurrent_state)?.checked_add(held.prefill.expected)?;
@@ -114,6 +111,17 @@ impl Engine for Omlx {
             resolved.push(Resolved { name, value, is_default: true });
         }
         Ok(held.into_memory(resolved))
+    }
+}
+
+/// oMLX's scheduler, as far as memory depends on it.
+fn server(scene: &Scene<'_>) -> Server {
+    Server {
+        name: "oMLX",
+        sequences: scene.workload.max_num_seqs.unwrap_or(MAX_CONCURRENT_REQUESTS),
+        prompts: 1,
+        kv_bits: false,
+        batches_one: true,
     }
 }
 

@@ -6,7 +6,9 @@
 
 use alloc::{format, string::String, vec, vec::Vec};
 
-use super::{Amount, DeviceMemory, Engine, HostMemory, Memory, NamedAmount, Resolved, Scene, exllama::cuda_context, version};
+use super::{
+    Amount, DeviceMemory, Engine, Habits, HostMemory, Memory, NamedAmount, Resolved, Scene, exllama::cuda_context, version,
+};
 use crate::{
     derivation::{Derivation, Step},
     error::{Error, ErrorKind, Result},
@@ -53,6 +55,16 @@ impl Engine for Transformers {
 
     fn offloads_to_host(&self) -> bool {
         true
+    }
+
+    fn habits(&self, scene: &Scene<'_>) -> Result<Habits> {
+        let windows = scene.model.blocks().iter().filter_map(|block| match block.attention {
+            Attention::Heads(heads) => heads.span.window(),
+            _ => None,
+        });
+        let held = |window: u32| scene.workload.context.min(u64::from(window).saturating_sub(1));
+        let window_tokens = windows.max().map(|window| held(window).saturating_mul(scene.workload.concurrency));
+        Ok(Habits { window_tokens, expands_latent: true, ..Habits::plain(scene) })
     }
 
     fn memory(&self, scene: &Scene<'_>, derivation: &mut Derivation) -> Result<Memory> {

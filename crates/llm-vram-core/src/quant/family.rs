@@ -41,6 +41,24 @@ const CHECKPOINT: &[WeightFormat] = &[
     WeightFormat::Checkpoint(CheckpointFormat::Gptq { bits: 4, group: 128 }),
 ];
 
+/// Of the GGUF formats one per number of bits.
+const GGUF_USUAL: &[WeightFormat] = &[
+    WeightFormat::gguf(FileType::BF16),
+    WeightFormat::gguf(FileType::Q8_0),
+    WeightFormat::gguf(FileType::Q6_K),
+    WeightFormat::gguf(FileType::Q5_K_M),
+    WeightFormat::gguf(FileType::Q4_K_M),
+    WeightFormat::gguf(FileType::Q3_K_M),
+    WeightFormat::gguf(FileType::Q2_K),
+];
+
+/// Of the checkpoint formats those that need no particular card.
+const CHECKPOINT_EVERYWHERE: &[WeightFormat] = &[
+    WeightFormat::Plain(GgmlType::BF16),
+    WeightFormat::Checkpoint(CheckpointFormat::Fp8(Fp8Scales::Channel)),
+    WeightFormat::Checkpoint(CheckpointFormat::Awq { group: 128 }),
+];
+
 impl FormatFamily {
     /// The usual formats of the family, the best quality first.
     #[must_use]
@@ -55,6 +73,38 @@ impl FormatFamily {
                 .collect(),
             Self::Exl => [8, 6, 5, 4, 3].map(|bits| WeightFormat::Exl3(BitsPerWeight::whole(bits))).to_vec(),
         }
+    }
+
+    /// The format of the family that stands in for a format of another one: the one with the nearest number of whole
+    /// bits per weight, the larger of two. Of checkpoints those count that every card runs: BF16, FP8 and AWQ.
+    ///
+    /// ```
+    /// use llm_vram_core::quant::{FormatFamily, WeightFormat};
+    /// let asked = WeightFormat::parse("Q4_K_M")?;
+    /// assert_eq!(FormatFamily::Checkpoint.nearest(&asked).to_string(), "AWQ");
+    /// assert_eq!(FormatFamily::Mlx.nearest(&asked).to_string(), "MLX-4bit-g64");
+    /// assert_eq!(FormatFamily::Gguf.nearest(&WeightFormat::parse("AWQ")?).to_string(), "Q4_K_M");
+    /// # Ok::<(), llm_vram_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn nearest(self, format: &WeightFormat) -> WeightFormat {
+        // Whole bits: scales and exceptions cost each family something else.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let bits = |format: &WeightFormat| format.nominal_bits().map_or(16, |bits| bits.to_f64() as u64);
+        let candidates = match self {
+            Self::Checkpoint => CHECKPOINT_EVERYWHERE.to_vec(),
+            Self::Gguf => GGUF_USUAL.to_vec(),
+            Self::Mlx | Self::Exl => self.ladder(),
+        };
+        let asked = bits(format);
+        let mut best: Option<(u64, WeightFormat)> = None;
+        for candidate in candidates {
+            let apart = bits(&candidate).abs_diff(asked);
+            if best.is_none_or(|(least, _)| apart < least) {
+                best = Some((apart, candidate));
+            }
+        }
+        best.map_or_else(|| self.default_format(), |(_, format)| format)
     }
 
     /// What people take where they name nothing.

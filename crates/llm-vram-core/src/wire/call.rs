@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
-    budget, estimate, inspect, listing, quants,
+    budget, compare, estimate, inspect, listing, quants,
     question::Question,
     request::{Files, Scenario, object, unknown_field},
 };
@@ -46,6 +46,11 @@ pub const OPERATIONS: &[Operation] = &[
         run: |object, _| json(&budget::budget(&Scenario::from_object(object)?)?),
     },
     Operation {
+        name: "compare",
+        summary: "engines or scenarios side by side, with the reason for each difference",
+        run: |object, files| json(&compare::compare(compare::Comparison::from_object(object, files)?)?),
+    },
+    Operation {
         name: "quants",
         summary: "sizes in every weight format",
         run: |object, files| json(&quants::quants(&question(object, files)?)?),
@@ -80,7 +85,7 @@ pub fn call(operation: &str, request: &str, files: &Files<'_>) -> Result<String>
         let error = Error::new(ErrorKind::UnknownOperation, format!("unknown operation `{}`", super::quantity::clip(operation)));
         return Err(match nearest(operation, OPERATIONS.iter().map(|known| known.name)) {
             Some(name) => error.help(format!("did you mean `{name}`?")),
-            None => error.help("the operations are estimate, fit, budget, quants, inspect, models, gpus and engines"),
+            None => error.help("the operations are estimate, fit, budget, compare, quants, inspect, models, gpus and engines"),
         });
     };
     (found.run)(object(request)?, files)

@@ -6,6 +6,7 @@
 mod answer;
 mod budget;
 mod call;
+mod compare;
 mod estimate;
 mod inspect;
 mod listing;
@@ -17,6 +18,7 @@ mod request;
 pub use answer::{ChangeAnswer, DeviceAnswer, EstimateAnswer, FitAnswer, ModelAnswer, OverheadAnswer, SCHEMA, WorkloadAnswer};
 pub use budget::{BudgetAnswer, ModelFit, budget};
 pub use call::{OPERATIONS, Operation, call, error_json};
+pub use compare::{CompareAnswer, Comparison, Difference, LeftOut, MAX_SIDES, PartAmount, SideAnswer, compare};
 pub use estimate::{estimate, fit};
 pub use inspect::{BlockCounts, InspectAnswer, TensorAnswer, TypeCount, inspect};
 pub use listing::{DeviceEntry, EngineEntry, Listing, ModelEntry, engines, gpus, models};

@@ -36,6 +36,8 @@ pub struct Question {
     pub nominal: Option<(u64, BitsPerWeight)>,
     /// How its weights are stored.
     pub format: WeightFormat,
+    /// The format that was asked for, where another one stands in for it.
+    pub asked_format: Option<WeightFormat>,
     /// The engine.
     pub engine: &'static dyn Engine,
     /// The version asked for.
@@ -74,6 +76,7 @@ impl Question {
             model: subject.model,
             nominal: subject.nominal,
             format,
+            asked_format: None,
             engine,
             version: scenario.engine_version.clone(),
             hardware,

@@ -6,7 +6,7 @@
 use super::options::Parameters;
 
 /// Cells are counted in multiples of this (`GGML_PAD(.., 256)`).
-const CELL_PADDING: u64 = 256;
+pub(super) const CELL_PADDING: u64 = 256;
 
 /// The sizes that follow from the parameters before any layer is looked at.
 ///

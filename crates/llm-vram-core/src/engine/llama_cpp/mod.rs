@@ -13,6 +13,7 @@ pub mod buffer;
 pub mod cache;
 pub mod compute;
 pub mod context;
+pub(in crate::engine) mod habits;
 pub mod load;
 pub mod options;
 pub mod output;
@@ -33,7 +34,7 @@ pub use load::Load;
 pub use options::Parameters;
 pub use placement::Placement;
 
-use super::{Engine, Memory, Scene};
+use super::{Engine, Habits, Memory, Scene};
 use crate::{derivation::Derivation, error::Result, hardware::Backend, model::Warning};
 
 /// llama.cpp, by llama-server's defaults or the library's.
@@ -67,6 +68,10 @@ impl Engine for LlamaCpp {
 
     fn smaller_cache_type(&self) -> Option<&'static str> {
         Some("q8_0")
+    }
+
+    fn habits(&self, scene: &Scene<'_>) -> Result<Habits> {
+        Ok(habits::of(scene, &Parameters::resolve(scene.workload)?))
     }
 
     fn memory(&self, scene: &Scene<'_>, derivation: &mut Derivation) -> Result<Memory> {

@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 
 /// Slots are added in steps of this many (`step` of every class).
-const STEP: u64 = 256;
+pub(super) const STEP: u64 = 256;
 
 /// A cache class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

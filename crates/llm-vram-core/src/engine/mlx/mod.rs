@@ -5,6 +5,7 @@
 pub mod cache;
 pub mod classes;
 pub mod growth;
+pub(in crate::engine) mod habits;
 pub mod options;
 pub mod prefill;
 mod sum;
@@ -13,7 +14,7 @@ use alloc::{format, string::String};
 
 pub use sum::{Held, Server, hold, mlx_weights};
 
-use super::{DeviceMemory, Engine, HostMemory, Memory, Resolved, Scene, version};
+use super::{DeviceMemory, Engine, Habits, HostMemory, Memory, Resolved, Scene, version};
 use crate::{
     derivation::Derivation,
     error::{Error, ErrorKind, Result},
@@ -82,16 +83,13 @@ impl Engine for Mlx {
         Some("8bit")
     }
 
+    fn habits(&self, scene: &Scene<'_>) -> Result<Habits> {
+        habits::of(scene, server(scene))
+    }
+
     fn memory(&self, scene: &Scene<'_>, derivation: &mut Derivation) -> Result<Memory> {
         let (_, unknown_version) = self.version_for(scene.version)?;
-        let server = Server {
-            name: "mlx-lm",
-            sequences: scene.workload.max_num_seqs.unwrap_or(DECODE_CONCURRENCY),
-            prompts: PROMPT_CONCURRENCY,
-            kv_bits: true,
-            batches_one: false,
-        };
-        let mut held = hold(scene, server, derivation)?;
+        let mut held = hold(scene, server(scene), derivation)?;
         held.warnings.extend(unknown_version);
         if let Some(limit) = working_set(scene.hardware)
             && held.weights > limit.share(WIRED_SHARE)
@@ -117,6 +115,17 @@ impl Engine for Mlx {
         let mut resolved = held.resolved(scene);
         resolved.push(Resolved { name: "prompt_cache_size", value: format!("{PROMPT_CACHE_SIZE}"), is_default: true });
         Ok(held.into_memory(resolved))
+    }
+}
+
+/// mlx_lm.server, as far as memory depends on it.
+fn server(scene: &Scene<'_>) -> Server {
+    Server {
+        name: "mlx-lm",
+        sequences: scene.workload.max_num_seqs.unwrap_or(DECODE_CONCURRENCY),
+        prompts: PROMPT_CONCURRENCY,
+        kv_bits: true,
+        batches_one: false,
     }
 }
 

@@ -235,7 +235,7 @@ fn sequences_at_once(
 }
 
 /// Slots of one sequence at the first decoded token of a prompt that fills the context.
-fn final_slots(class: CacheClass, context: u64, batched: bool, step: u64, table: &mut FillTable) -> u64 {
+pub(super) fn final_slots(class: CacheClass, context: u64, batched: bool, step: u64, table: &mut FillTable) -> u64 {
     if batched {
         let mut batch = Growth::merged(class, context.saturating_sub(1));
         batch.feed(1);

@@ -13,7 +13,8 @@ use core::ops::Range;
 use crate::{
     derivation::{Certainty, Derivation, Step},
     engine::{
-        Amount, DeviceMemory, Engine, HostMemory, KvPool, Memory, NamedAmount, Resolved, Scene,
+        Amount, DeviceMemory, Engine, Habits, HostMemory, KvPool, Memory, NamedAmount, Resolved, Scene,
+        habits::{Batch, CacheStep, States, Working},
         serving::{
             Parallel, RankWeights, activation::Widths, cache_type::CacheType, centi_gib, check_devices, idle_device,
             matrix::Loaded, matrix::Matrix, most_experts, process, rank_weights, weights::Mxfp4Kernel,
@@ -75,6 +76,23 @@ impl Engine for SgLang {
 
     fn smaller_cache_type(&self) -> Option<&'static str> {
         Some("fp8_e5m2")
+    }
+
+    fn habits(&self, scene: &Scene<'_>) -> Result<Habits> {
+        let options = Options::resolve(scene)?;
+        let (workload, chunk) = (scene.workload, options.reserved.chunked_prefill_size);
+        let layers = 0..scene.model.hyperparameters().main_block_count();
+        let rows = Rows::of(scene.model, &options.parallel, options.cache_type, &layers);
+        let paged = |tokens: u64| tokens.next_multiple_of(options.page_size.max(1)).saturating_mul(workload.concurrency);
+        Ok(Habits {
+            cache_step: CacheStep { tokens: options.page_size, unit: "page tokens" },
+            cached_tokens: paged(workload.context),
+            window_tokens: (rows.windowed > 0).then(|| paged(workload.context.min(rows.window.saturating_add(chunk)))),
+            states: States::InCache,
+            batch: Batch { option: "chunked_prefill_size", tokens: chunk },
+            working: Working::LeftOver,
+            ..Habits::plain(scene)
+        })
     }
 
     fn memory(&self, scene: &Scene<'_>, derivation: &mut Derivation) -> Result<Memory> {

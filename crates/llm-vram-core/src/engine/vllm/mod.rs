@@ -4,6 +4,7 @@
 //! What the engine plans (pages, groups, blocks, tokens, concurrency) is exact; what it measures on the device
 //! (activation peak, memory outside PyTorch, CUDA graphs) is modelled with a range.
 
+mod habits;
 pub mod kv_plan;
 pub mod kv_spec;
 pub mod options;
@@ -16,7 +17,7 @@ use core::ops::Range;
 use crate::{
     derivation::{Certainty, Derivation, Step},
     engine::{
-        Amount, DeviceMemory, Engine, HostMemory, KvPool, Memory, NamedAmount, Scene,
+        Amount, DeviceMemory, Engine, Habits, HostMemory, KvPool, Memory, NamedAmount, Scene,
         serving::{
             RankWeights,
             activation::Widths,
@@ -87,6 +88,10 @@ impl Engine for Vllm {
 
     fn smaller_cache_type(&self) -> Option<&'static str> {
         Some("fp8")
+    }
+
+    fn habits(&self, scene: &Scene<'_>) -> Result<Habits> {
+        habits::of(scene)
     }
 
     fn memory(&self, scene: &Scene<'_>, derivation: &mut Derivation) -> Result<Memory> {
