@@ -41,7 +41,7 @@ fn ask(args: &CompareArgs) -> Result<CompareAnswer> {
         let (mut gguf, mut safetensors) = (Vec::new(), Vec::new());
         return wire::compare(Comparison::over_engines(scenario, &engines, &contents.lend(&mut gguf, &mut safetensors))?);
     }
-    let mut lent: Vec<(Vec<&[u8]>, Vec<(&str, &[u8])>)> = read.iter().map(|_| (Vec::new(), Vec::new())).collect();
+    let mut lent: Vec<Lent<'_>> = read.iter().map(|_| Lent::default()).collect();
     let mut sides: Vec<(Scenario, Files<'_>)> = Vec::new();
     for ((scenario, contents), (gguf, safetensors)) in read.iter().zip(&mut lent) {
         let files = contents.lend(gguf, safetensors);
@@ -52,6 +52,9 @@ fn ask(args: &CompareArgs) -> Result<CompareAnswer> {
     }
     wire::compare(Comparison::of_scenarios(sides.iter().map(|(scenario, files)| (scenario, *files)))?)
 }
+
+/// Borrowed GGUF and safetensors files of one subject.
+type Lent<'a> = (Vec<&'a [u8]>, Vec<(&'a str, &'a [u8])>);
 
 /// One row per part, one column per side.
 fn columns(answer: &CompareAnswer, unit: ByteUnit) -> Result<()> {

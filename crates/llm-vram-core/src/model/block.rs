@@ -202,8 +202,9 @@ pub(super) fn span(hp: &Hyperparameters, block: u32) -> Span {
         ("llama4", Some(window)) if window > 0 => LLAMA4_CHUNK,
         (_, window) => window.unwrap_or(0),
     };
+    // Beside its window DeepSeek V4 keeps all tokens, compressed: full attention is the bound where that is not counted.
     // Only the 64-layer EXAONE 4 has windows at all.
-    if window == 0 || (arch == "exaone4" && hp.block_count != 64) {
+    if window == 0 || arch == "deepseek4" || (arch == "exaone4" && hp.block_count != 64) {
         return Span::Full;
     }
     let windowed = match &hp.sliding_window_pattern {

@@ -244,6 +244,8 @@ pub struct Hyperparameters {
     pub indexer_top_k: Option<u32>,
     /// Which blocks have an indexer of their own, where some reuse another's selection (GLM 5.2).
     pub indexer_layers: Option<Vec<bool>>,
+    /// For how many tokens a block keeps one compressed row of the cache, 0 for none (DeepSeek V4, Qwen 4).
+    pub compress_ratios: Option<Vec<u32>>,
     /// Rotated part of a head.
     pub rope_dimension_count: Option<u32>,
     /// Every how many blocks full attention stands in a linear-attention hybrid.
@@ -466,6 +468,9 @@ impl Hyperparameters {
         }
         if let Some(flags) = &self.indexer_layers {
             array_length("indexer_layers", flags.len(), blocks)?;
+        }
+        if let Some(ratios) = &self.compress_ratios {
+            array_length("compress_ratios", ratios.len(), blocks)?;
         }
         if self.full_attention_interval == Some(0) {
             return Err(Error::new(ErrorKind::OutOfRange, "full attention interval `0` is out of range: expected at least 1")

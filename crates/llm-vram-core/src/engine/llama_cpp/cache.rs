@@ -5,14 +5,16 @@
 
 use super::{
     buffer::{Machine, Place, Places},
+    compressed,
     context::Context,
+    indexer,
     options::Parameters,
     placement::Placement,
     window::Windows,
 };
 use crate::{
     error::Result,
-    model::{Attention, CacheSource, Hyperparameters, Indexer, Model},
+    model::{Attention, CacheSource, Hyperparameters, Model},
     quant::GgmlType,
     workload::FlashAttention,
 };
@@ -35,9 +37,6 @@ const WITHOUT_CACHE: [&str; 15] = [
     "rnd1",
     "clef",
 ];
-
-/// Architectures whose caches hold the keys of their indexers (`create_memory`).
-const WITH_INDEXER_CACHE: [&str; 5] = ["deepseek32", "glm-dsa", "hy_v4", "dots3note", "glm5-next"];
 
 /// What one layer caches for one token, in elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -87,6 +86,9 @@ pub fn allocate(
     placement: &Placement,
     machine: Machine<'_>,
 ) -> Result<Caches> {
+    if compressed::applies(model.hyperparameters()) {
+        return compressed::allocate(model, parameters, context, placement, machine);
+    }
     let devices = placement.device_count();
     let mut caches = Caches { full: Places::empty(devices), windowed: Places::empty(devices), indexer: Places::empty(devices) };
     let layers = Layers::of(model, parameters);
@@ -148,21 +150,20 @@ impl<'a> Layers<'a> {
                 let windowed = self.windows.covers(layer);
                 let kv_heads = u64::from(heads.head_count_kv);
                 let value = kv_heads * u64::from(hp.value_length_at(layer, windowed));
-                let indexer = hp.architecture == "minimax-m3" && layer >= hp.leading_dense_block_count;
+                let [indexer_key, indexer_value] = indexer::heads_row(hp, layer, windowed);
                 Some(LayerCache {
                     windowed,
                     key: kv_heads * u64::from(hp.key_length_at(layer, windowed)),
                     value: self.padded_value.unwrap_or(value),
-                    indexer_key: if indexer { hp.indexer_key_length.unwrap_or(0).into() } else { 0 },
-                    // The indexer's cache is made like any other, with values of one head that nobody reads.
-                    indexer_value: if indexer { hp.value_length_at(layer, windowed).into() } else { 0 },
+                    indexer_key,
+                    indexer_value,
                 })
             }
             Attention::Latent(latent) => Some(LayerCache {
                 windowed: self.windows.covers(layer),
                 key: u64::from(latent.kv_lora_rank) + u64::from(latent.rope_length),
                 value: 0,
-                indexer_key: self.cached_indexer(latent.indexer),
+                indexer_key: latent.indexer.map_or(0, |indexer| indexer::latent_row(hp, indexer.key_length)),
                 indexer_value: 0,
             }),
         }
@@ -174,11 +175,6 @@ impl Layers<'_> {
     #[must_use]
     pub const fn window(&self) -> u64 {
         self.window
-    }
-
-    fn cached_indexer(&self, indexer: Option<Indexer>) -> u64 {
-        let cached = WITH_INDEXER_CACHE.contains(&self.model.architecture());
-        indexer.filter(|_| cached).map_or(0, |indexer| indexer.key_length.into())
     }
 }
 

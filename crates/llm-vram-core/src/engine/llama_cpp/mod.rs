@@ -11,9 +11,11 @@
 mod bound;
 pub mod buffer;
 pub mod cache;
+pub mod compressed;
 pub mod compute;
 pub mod context;
 pub(in crate::engine) mod habits;
+pub mod indexer;
 pub mod load;
 pub mod options;
 pub mod output;

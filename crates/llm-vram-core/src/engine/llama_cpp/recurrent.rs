@@ -5,6 +5,7 @@
 
 use super::{
     buffer::{Machine, Place, Places},
+    compressed,
     context::Context,
     options::Parameters,
     placement::Placement,
@@ -14,7 +15,7 @@ use crate::{error::Result, model::Model, quant::GgmlType};
 /// Allocates the state of every recurrent layer.
 ///
 /// # Errors
-/// None that a validated model can cause; the signature is that of the other allocations.
+/// As [`compressed::allocate_states`]; none that another validated model can cause.
 pub fn allocate(
     model: &Model,
     parameters: &Parameters,
@@ -31,6 +32,9 @@ pub fn allocate(
             let bytes = u128::from(elements) * u128::from(context.n_seq_max) * u128::from(GgmlType::F32.block_bytes());
             states.add(place, rule.tensor(bytes, GgmlType::F32, elements)?);
         }
+    }
+    if compressed::applies(model.hyperparameters()) {
+        states.add_all(&compressed::allocate_states(model, parameters, context, placement, machine)?);
     }
     Ok(states)
 }

@@ -6,7 +6,9 @@ use alloc::{format, string::String, vec::Vec};
 use super::{
     buffer::Places,
     cache::{self, Caches},
+    compressed,
     context::Context,
+    indexer,
     options::Parameters,
     weights::Weights,
     window::Windows,
@@ -79,6 +81,25 @@ impl Facts<'_> {
                 hp.architecture
             );
             remarks.push(Warning::new("window_ignored", message));
+        }
+        if compressed::is_bound(hp) {
+            remarks.push(Warning::new(
+                "cache_is_a_bound",
+                "the layers' compress ratios are not known (a GGUF file has them): every layer counts with the finer cache, which is \
+                 the most that llama.cpp can allocate",
+            ));
+        }
+        if indexer::is_bound(hp) {
+            remarks.push(Warning::new(
+                "cache_is_a_bound",
+                "whether the indexer pools its keys is not known (a GGUF file tells): its cache counts with pooled keys, the larger form",
+            ));
+        }
+        if self.model.tensors().iter().any(|tensor| tensor.stem.contains("ple_conv1d")) {
+            remarks.push(Warning::new(
+                "state_not_counted",
+                "the history of the n-gram embeddings, a few rows of the hidden size per sequence, is not counted",
+            ));
         }
         if hp.context_length > 0 && self.workload.context > hp.context_length {
             let message = format!(

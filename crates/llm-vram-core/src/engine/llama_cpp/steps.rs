@@ -4,11 +4,12 @@ use alloc::{format, string::String, vec::Vec};
 
 use super::{
     cache::{LayerCache, Layers},
+    compressed::{self, Purpose},
     load::Load,
     working::ComputeBuffers,
 };
 use crate::{
-    derivation::{Derivation, Step},
+    derivation::{Certainty, Derivation, Step},
     model::Recurrent,
     quant::GgmlType,
     units::Bytes,
@@ -16,6 +17,8 @@ use crate::{
 
 const CONTEXT: &str = "llama.cpp llama-cpp-sys-2 0.1.161, src/llama-context.cpp: llama_context";
 const CACHE: &str = "llama.cpp llama-cpp-sys-2 0.1.161, src/llama-kv-cache.cpp: llama_kv_cache";
+const COMPRESSED: &str =
+    "llama.cpp llama-cpp-sys-2 0.1.161, src/llama-kv-cache-dsv4.cpp: llama_kv_cache_dsv4, llama_dsv4_comp_state";
 const STATE: &str = "llama.cpp llama-cpp-sys-2 0.1.161, src/llama-memory-recurrent.cpp: llama_memory_recurrent; src/llama-hparams.cpp: n_embd_r, n_embd_s";
 const WEIGHTS: &str =
     "llama.cpp llama-cpp-sys-2 0.1.161, src/llama-model-loader.cpp: create_tensor; src/llama-model.cpp: load_tensors";
@@ -100,7 +103,43 @@ fn record_context(load: &Load<'_>, derivation: &mut Derivation) {
     });
 }
 
+/// DeepSeek V4's caches by purpose and size.
+fn record_compressed(load: &Load<'_>, derivation: &mut Derivation) {
+    let hp = load.scene.model.hyperparameters();
+    let mut kinds: Vec<(compressed::Row, u64)> = Vec::new();
+    for row in (0..hp.block_count).flat_map(|layer| compressed::rows(hp, load.parameters, &load.context, layer)) {
+        match kinds.iter_mut().find(|(known, _)| *known == row) {
+            Some((_, count)) => *count += 1,
+            None => kinds.push((row, 1)),
+        }
+    }
+    for (row, count) in kinds {
+        let (id, label) = match row.purpose {
+            Purpose::Window => ("llama_cpp.kv_cache_swa", format!("raw keys of {count} layers, for their window")),
+            Purpose::Compressed => ("llama_cpp.kv_cache_compressed", format!("compressed keys of {count} layers")),
+            Purpose::Indexer => ("llama_cpp.kv_cache_indexer", format!("compressed keys of {count} sparse-attention indexers")),
+            Purpose::State => ("llama_cpp.compressor_state", format!("rows under way in {count} layers, keys and scores")),
+        };
+        let row_bytes = row.ty.row_bytes(row.elements).map_or(0, Bytes::get);
+        let sequences = load.context.n_seq_max;
+        let wide = u128::from(row_bytes) * u128::from(row.rows) * u128::from(sequences) * u128::from(count);
+        let Ok(bytes) = Bytes::from_wide(wide) else { continue };
+        let known = if compressed::is_bound(hp) { Certainty::Assumed } else { Certainty::Exact };
+        derivation.step(|| {
+            Step::bytes(id, label, "layers × n_seq_max × rows × row_bytes", bytes, COMPRESSED)
+                .with("layers", count, "layers")
+                .with("n_seq_max", sequences, "sequences")
+                .with("rows", row.rows, "rows")
+                .with("row_bytes", row_bytes, "bytes")
+                .known(known)
+        });
+    }
+}
+
 fn record_caches(load: &Load<'_>, derivation: &mut Derivation) {
+    if compressed::applies(load.scene.model.hyperparameters()) {
+        return record_compressed(load, derivation);
+    }
     let layers = Layers::of(load.scene.model, load.parameters);
     let mut groups: Vec<(LayerCache, u64)> = Vec::new();
     for layer in 0..load.scene.model.hyperparameters().main_block_count() {

@@ -74,6 +74,16 @@ impl<'h, 'a> Keys<'h, 'a> {
         }
     }
 
+    /// One number for each block from an array that may go on (llama.cpp refuses one that is shorter), or one for all.
+    pub(super) fn per_layer_prefix(&self, key: &str, bound: Bound, blocks: u32) -> Result<Option<Vec<u32>>> {
+        match self.get(key) {
+            Some(Value::Array(array)) if array.len() > u64::from(blocks) && array.element().size().is_some() => {
+                array.scalars().take(blocks as usize).map(|value| self.number(key, &value, bound)).collect::<Result<_>>().map(Some)
+            }
+            _ => Ok(self.per_layer(key, bound, blocks)?.map(|values| values.iter(blocks).collect())),
+        }
+    }
+
     /// The largest of one number for each block, and whether they differ.
     pub(super) fn largest(&self, key: &str, bound: Bound, blocks: u32) -> Result<Option<(u32, bool)>> {
         Ok(self.per_layer(key, bound, blocks)?.map(|values| match values {

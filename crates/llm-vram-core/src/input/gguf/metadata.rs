@@ -3,7 +3,7 @@
 //! Keys and defaults: llama.cpp, `src/llama-arch.cpp` (`LLM_KV_NAMES`), `src/llama-model.cpp`
 //! (`load_hparams`) and `src/models/*.cpp`, llama-cpp-sys-2 0.1.161.
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{format, string::String, vec, vec::Vec};
 
 use super::{facts, header::Header, keys::Keys, value::Value};
 use crate::{
@@ -110,6 +110,11 @@ fn attention(keys: &Keys<'_, '_>, hp: &mut Hyperparameters) -> Result<()> {
     hp.indexer_head_count = keys.count("attention.indexer.head_count", bounds::HEAD_COUNT)?.filter(|&heads| heads > 0);
     hp.indexer_key_length = keys.count("attention.indexer.key_length", or_none(head))?.filter(|&length| length > 0);
     hp.indexer_top_k = keys.count("attention.indexer.top_k", or_none(bounds::CONTEXT_LENGTH))?;
+    hp.compress_ratios = keys.per_layer_prefix("attention.compress_ratios", or_none(bounds::CONTEXT_LENGTH), blocks)?;
+    // The key is optional for Qwen 4, whose file without it compresses nothing.
+    if hp.compress_ratios.is_none() && hp.architecture == "qwen4exp" {
+        hp.compress_ratios = Some(vec![0; blocks as usize]);
+    }
     hp.rope_dimension_count = keys.count("rope.dimension_count", or_none(head))?;
     hp.full_attention_interval = keys.count("full_attention_interval", bounds::BLOCK_COUNT)?;
     hp.recurrent_layers = keys.flags("attention.recurrent_layers", blocks)?;
@@ -174,7 +179,10 @@ const fn or_none(bound: Bound) -> Bound {
 
 /// An architecture without rules here: full attention in every block bounds its cache from above.
 pub(super) fn conservative(hp: &mut Hyperparameters) -> Warning {
-    hp.sliding_window = None;
+    // DeepSeek V4's caches follow rules of their own, which need its window.
+    if hp.architecture != "deepseek4" {
+        hp.sliding_window = None;
+    }
     hp.sliding_window_pattern = None;
     hp.shared_kv_layers = 0;
     let heads = match &hp.head_count_kv {

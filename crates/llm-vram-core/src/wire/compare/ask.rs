@@ -121,7 +121,7 @@ fn names(value: Value) -> Result<Vec<String>> {
 fn beside(field: &str, other: &str) -> Error {
     Error::new(ErrorKind::Contradiction, format!("`{field}` is given beside `{other}`"))
         .field(field)
-        .help(format!("leave one of the two out; each entry of scenarios has its own fields"))
+        .help("leave one of the two out; each entry of scenarios has its own fields")
 }
 
 /// The question for one engine, in a format that it usually loads.

@@ -263,7 +263,7 @@ const fn working(side: &Side) -> &'static str {
 fn overhead(a: &Side, b: &Side) -> Vec<String> {
     let of = |side: &Side| {
         let mut terms: Vec<_> = side.estimate.overhead.iter().filter(|term| term.bytes > Bytes::ZERO).collect();
-        terms.sort_by(|x, y| y.bytes.cmp(&x.bytes));
+        terms.sort_by_key(|term| core::cmp::Reverse(term.bytes));
         if terms.is_empty() {
             return format!("{} has none beyond its buffers", side.answer.label);
         }
