@@ -111,7 +111,7 @@ fn counts_do_not_shrink() {
     let counts =
         [data::models().len(), data::hardware().len(), data::quants().len(), data::engines().len(), data::glossary().len()];
     println!("models, devices, weight formats, engines, terms: {counts:?}");
-    for (found, least) in counts.into_iter().zip([283, 299, 62, 8, 55]) {
+    for (found, least) in counts.into_iter().zip([284, 299, 62, 8, 55]) {
         assert!(found >= least, "{found} records where there were {least}");
     }
 }

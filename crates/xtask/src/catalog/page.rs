@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use super::{Catalog, rules};
 
+/// Longest line of a list.
+const LINE: usize = 110;
+
 /// A record's file while it is being written.
 #[derive(Debug, Default)]
 pub struct Page {
@@ -24,8 +27,27 @@ impl Page {
             _ => false,
         };
         if !nothing {
-            self.text.push_str(&format!("{name} = {}\n", written(&value)));
+            let line = format!("{name} = {}", written(&value));
+            match value {
+                Value::Array(values) if line.len() > LINE => self.lines(name, &values),
+                _ => self.text.push_str(&format!("{line}\n")),
+            }
         }
+    }
+
+    /// Adds a list over several lines.
+    fn lines(&mut self, name: &str, values: &[Value]) {
+        self.text.push_str(&format!("{name} = [\n"));
+        let mut line = String::new();
+        for value in values {
+            let value = format!(" {},", written(value));
+            if 3 + line.len() + value.len() > LINE {
+                self.text.push_str(&format!("   {line}\n"));
+                line.clear();
+            }
+            line.push_str(&value);
+        }
+        self.text.push_str(&format!("   {line}\n]\n"));
     }
 
     /// Begins a table, for example `[parameters]` or `[[source]]`.
