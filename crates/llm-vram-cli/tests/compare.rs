@@ -214,6 +214,37 @@ fn lm_studio_runs_mlx_conversions_as_mlx_does() {
 }
 
 #[test]
+fn tensorrt_llm_fills_a_fraction_of_what_is_free_with_blocks_of_32_tokens() {
+    let answer = json(&[
+        "compare",
+        "llama-3.1-8b",
+        "--quant",
+        "BF16",
+        "--context",
+        "5000",
+        "--gpu",
+        "h100-80gb",
+        "--engine",
+        "vllm,trt-llm",
+    ]);
+    let side = side(&answer, "tensorrt-llm");
+    assert_eq!(bytes(side, "kv_cache_bytes"), 5024 * 131_072);
+    assert_eq!(sum(side), bytes(side, "total_bytes"));
+    // 0.9 of what weights, activations and overhead leave of the card.
+    let taken = bytes(side, "total_bytes") - bytes(side, "kv_pool_bytes");
+    let card = json(&["estimate", "llama-3.1-8b", "--gpu", "h100-80gb"])["devices"][0]["usable_bytes"].as_i64().expect("bytes");
+    let free = (card - taken) as f64 * 0.9;
+    assert!((bytes(side, "kv_pool_bytes") as f64 / free - 1.0).abs() < 1e-6, "{side}");
+    assert!(because(&answer, "kv_cache", "tensorrt-llm").is_empty(), "16 tokens more are below the threshold");
+    assert!(because(&answer, "kv_pool", "tensorrt-llm").contains("free_gpu_memory_fraction"));
+    let codes: Vec<&str> =
+        side["warnings"].as_array().expect("a list").iter().filter_map(|warning| warning["code"].as_str()).collect();
+    assert!(codes.contains(&"engine_modelled"), "{codes:?}");
+    let refused = run(&["estimate", "falcon-h1-7b", "--engine", "tensorrt-llm"], "");
+    assert!(!refused.status.success());
+}
+
+#[test]
 fn the_table_is_aligned_and_each_difference_is_a_sentence() {
     let output = run(&["compare", "llama-3.1-8b", "--gpu", "rtx-4090", "--engine", "llama.cpp,vllm"], "");
     let printed = text(&output.stdout);

@@ -12,6 +12,7 @@ pub mod ollama;
 pub mod omlx;
 pub mod serving;
 pub mod sglang;
+pub mod tensorrt_llm;
 pub mod transformers;
 pub(crate) mod version;
 pub mod vllm;

@@ -4,7 +4,7 @@ use alloc::format;
 
 use super::{
     Engine, exllama::ExLlama, llama_cpp::LlamaCpp, lm_studio::LmStudio, mlx::Mlx, ollama::Ollama, omlx::Omlx, sglang::SgLang,
-    transformers::Transformers, vllm::Vllm,
+    tensorrt_llm::TensorRtLlm, transformers::Transformers, vllm::Vllm,
 };
 use crate::error::{Error, ErrorKind, Result};
 
@@ -14,7 +14,8 @@ pub fn all() -> &'static [&'static dyn Engine] {
     ENGINES
 }
 
-static ENGINES: &[&dyn Engine] = &[&LlamaCpp, &Ollama, &LmStudio, &Vllm, &SgLang, &Mlx, &Omlx, &Transformers, &ExLlama];
+static ENGINES: &[&dyn Engine] =
+    &[&LlamaCpp, &Ollama, &LmStudio, &Vllm, &SgLang, &Mlx, &Omlx, &Transformers, &TensorRtLlm, &ExLlama];
 
 /// Other spellings of engines' names.
 const ALIASES: &[(&str, &str)] = &[
@@ -27,6 +28,9 @@ const ALIASES: &[(&str, &str)] = &[
     ("mlx-lm", "mlx"),
     ("mlx_lm", "mlx"),
     ("hf", "transformers"),
+    ("trt-llm", "tensorrt-llm"),
+    ("trtllm", "tensorrt-llm"),
+    ("tensorrt_llm", "tensorrt-llm"),
     ("exllamav3", "exllama"),
     ("exllamav2", "exllama"),
 ];
