@@ -1,7 +1,10 @@
 //! The command line, as the docs name it.
 
+mod catalog;
+
 use std::path::PathBuf;
 
+pub use catalog::{EnginesArgs, FitArgs, FormArgs, GlossaryArgs, GpusArgs, ModelsArgs, QuantFormatsArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// How much memory a language model needs, and whether it runs on your hardware.
@@ -33,12 +36,16 @@ pub enum Command {
     Quants(SubjectArgs),
     /// What a GGUF, safetensors or config.json file says
     Inspect(InspectArgs),
-    /// The models of the catalog
-    Models(ListArgs),
-    /// The devices of the catalog
-    Gpus(ListArgs),
-    /// The engines
-    Engines(ListArgs),
+    /// The models of the catalog, or one of them whole
+    Models(ModelsArgs),
+    /// The devices of the catalog, or one of them with the models that run on it
+    Gpus(GpusArgs),
+    /// The engines, or one of them whole
+    Engines(EnginesArgs),
+    /// The weight formats, or one of them with its measurements
+    QuantFormats(QuantFormatsArgs),
+    /// The terms that answers use, or one of them
+    Glossary(GlossaryArgs),
     /// The JSON surface: one request on standard input, one answer on standard output
     Call(CallArgs),
     /// Shell completions, written to standard output
@@ -247,19 +254,6 @@ pub struct InspectArgs {
     /// List every tensor
     #[arg(long, help_heading = "Output")]
     pub tensors: bool,
-    /// How to print.
-    #[command(flatten)]
-    pub print: PrintArgs,
-}
-
-/// A part of the catalog.
-#[derive(Debug, Args)]
-pub struct ListArgs {
-    /// One entry, whole
-    pub id: Option<String>,
-    /// Only entries whose id, name or family contains this text
-    #[arg(long, value_name = "TEXT", help_heading = "Filter")]
-    pub filter: Option<String>,
     /// How to print.
     #[command(flatten)]
     pub print: PrintArgs,

@@ -37,7 +37,8 @@ fn status(error: &Error) -> u8 {
         | ErrorKind::UnknownModel
         | ErrorKind::UnknownHardware
         | ErrorKind::UnknownQuant
-        | ErrorKind::UnknownEngine => 2,
+        | ErrorKind::UnknownEngine
+        | ErrorKind::UnknownTerm => 2,
         _ => 1,
     }
 }

@@ -2,7 +2,10 @@
 
 use alloc::{format, string::String, vec::Vec};
 
-use llm_vram_catalog::{Architecture, HardwareRecord, ModelRecord, MtpExtra as RecordMtpExtra, PerBlock, TensorFacts};
+use llm_vram_catalog::{
+    Architecture, EngineRecord, HardwareRecord, ModelRecord, MtpExtra as RecordMtpExtra, PerBlock, QuantRecord, TensorFacts,
+    TermRecord,
+};
 
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -42,7 +45,7 @@ pub fn model(name: &str) -> Result<CatalogModel> {
 /// [`ErrorKind::UnknownModel`] with the nearest ids.
 pub fn model_record(name: &str) -> Result<&'static ModelRecord> {
     data::model(name)
-        .ok_or_else(|| unknown(ErrorKind::UnknownModel, "model", name, &data::suggest_model(name), "`llm-vram models`"))
+        .ok_or_else(|| unknown(ErrorKind::UnknownModel, "model", "model", name, &data::suggest_model(name), "`llm-vram models`"))
 }
 
 /// The record of the device of that id or alias.
@@ -58,20 +61,49 @@ pub fn model_record(name: &str) -> Result<&'static ModelRecord> {
 /// # Ok::<(), llm_vram_core::Error>(())
 /// ```
 pub fn device(name: &str) -> Result<&'static HardwareRecord> {
-    data::device(name)
-        .ok_or_else(|| unknown(ErrorKind::UnknownHardware, "hardware", name, &data::suggest_device(name), "`llm-vram gpus`"))
+    data::device(name).ok_or_else(|| {
+        unknown(ErrorKind::UnknownHardware, "hardware", "device", name, &data::suggest_device(name), "`llm-vram gpus`")
+    })
+}
+
+/// The record of the engine of that id or alias.
+///
+/// # Errors
+/// [`ErrorKind::UnknownEngine`] with the nearest ids.
+pub fn engine_record(name: &str) -> Result<&'static EngineRecord> {
+    data::engine(name).ok_or_else(|| {
+        unknown(ErrorKind::UnknownEngine, "engine", "engine", name, &data::suggest_engine(name), "`llm-vram engines`")
+    })
+}
+
+/// The record of the weight format of that id or alias.
+///
+/// # Errors
+/// [`ErrorKind::UnknownQuant`] with the nearest ids.
+pub fn quant_record(name: &str) -> Result<&'static QuantRecord> {
+    data::quant(name).ok_or_else(|| {
+        unknown(ErrorKind::UnknownQuant, "quant", "weight format", name, &data::suggest_quant(name), "`llm-vram quant-formats`")
+    })
+}
+
+/// The term of the glossary of that id, name or alias.
+///
+/// # Errors
+/// [`ErrorKind::UnknownTerm`] with the nearest ids.
+pub fn term(name: &str) -> Result<&'static TermRecord> {
+    data::term(name)
+        .ok_or_else(|| unknown(ErrorKind::UnknownTerm, "term", "term", name, &data::suggest_term(name), "`llm-vram glossary`"))
 }
 
 /// How much of a name that nothing is known by is repeated in a message.
 const SHOWN: usize = 80;
 
 #[cold]
-fn unknown(kind: ErrorKind, field: &str, name: &str, nearest: &[&'static str], list: &str) -> Error {
+fn unknown(kind: ErrorKind, field: &str, what: &str, name: &str, nearest: &[&'static str], list: &str) -> Error {
     let mut shown: String = name.chars().take(SHOWN).collect();
     if shown.len() < name.len() {
         shown.push('…');
     }
-    let what = if kind == ErrorKind::UnknownModel { "model" } else { "device" };
     let quoted: Vec<String> = nearest.iter().take(3).map(|id| format!("`{id}`")).collect();
     let help = match quoted.as_slice() {
         [] => format!("{list} lists what the catalog has"),

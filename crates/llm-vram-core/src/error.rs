@@ -25,6 +25,8 @@ pub enum ErrorKind {
     UnknownQuant,
     /// No engine of that name.
     UnknownEngine,
+    /// No term of that name in the glossary.
+    UnknownTerm,
     /// No operation of that name.
     UnknownOperation,
     /// No architecture of that name, where a bound cannot stand in for it.
@@ -47,7 +49,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind, in the order of their declaration.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::OutOfRange,
         Self::InvalidValue,
         Self::MissingField,
@@ -56,6 +58,7 @@ impl ErrorKind {
         Self::UnknownHardware,
         Self::UnknownQuant,
         Self::UnknownEngine,
+        Self::UnknownTerm,
         Self::UnknownOperation,
         Self::UnknownArchitecture,
         Self::Malformed,
@@ -79,6 +82,7 @@ impl ErrorKind {
             Self::UnknownHardware => "unknown_hardware",
             Self::UnknownQuant => "unknown_quant",
             Self::UnknownEngine => "unknown_engine",
+            Self::UnknownTerm => "unknown_term",
             Self::UnknownOperation => "unknown_operation",
             Self::UnknownArchitecture => "unknown_architecture",
             Self::Malformed => "malformed",

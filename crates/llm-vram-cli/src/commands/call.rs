@@ -14,7 +14,7 @@ const LIMIT: u64 = 32 << 20;
 pub fn run(args: &CallArgs) -> Result<()> {
     let Some(operation) = &args.operation else {
         for operation in wire::OPERATIONS {
-            output::line(&format!("{:10} {}", operation.name, operation.summary))?;
+            output::line(&format!("{:14} {}", operation.name, operation.summary))?;
         }
         return Ok(());
     };

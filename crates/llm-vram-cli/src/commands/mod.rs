@@ -34,6 +34,8 @@ pub fn run(command: Command) -> Result<()> {
         Command::Models(args) => catalog::models(&args),
         Command::Gpus(args) => catalog::gpus(&args),
         Command::Engines(args) => catalog::engines(&args),
+        Command::QuantFormats(args) => catalog::quant_formats(&args),
+        Command::Glossary(args) => catalog::glossary(&args),
         Command::Call(args) => call::run(&args),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man => manual::page(),

@@ -1,6 +1,7 @@
 //! How answers look in a terminal, and plainly where it is none.
 
 pub mod bar;
+pub mod document;
 pub mod table;
 
 use std::io::{ErrorKind as IoKind, Write};

@@ -33,6 +33,20 @@ pub fn table(columns: &[Column], rows: impl IntoIterator<Item = Vec<String>>) ->
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
+/// Rows under headings as a Markdown table.
+pub fn markdown(columns: &[Column], rows: &[Vec<String>]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN).set_header(header(columns));
+    for row in rows {
+        table.add_row(
+            row.iter()
+                .zip(columns)
+                .map(|(text, Column(_, number))| Cell::new(text.replace('|', "\\|")).set_alignment(alignment(*number))),
+        );
+    }
+    table.to_string()
+}
+
 fn header(columns: &[Column]) -> impl Iterator<Item = Cell> + '_ {
     columns.iter().map(|Column(heading, number)| Cell::new(heading).set_alignment(alignment(*number)))
 }

@@ -1,15 +1,14 @@
 //! Every operation as JSON in and JSON out.
 
-use alloc::{
-    format,
-    string::{String, ToString},
-};
+use alloc::{format, string::String, vec::Vec};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
-    budget, compare, estimate, inspect, listing, quants,
+    budget, compare, estimate, inspect,
+    listing::{self, Ask, gpus::DeviceRequest},
+    quants,
     question::Question,
     request::{Files, Scenario, object, unknown_field},
 };
@@ -58,15 +57,44 @@ pub const OPERATIONS: &[Operation] = &[
     Operation { name: "inspect", summary: "what a file says", run: inspect_call },
     Operation {
         name: "models",
-        summary: "the models of the catalog",
-        run: |object, _| json(&listing::models(filter(&object)?.as_deref())),
+        summary: "the models of the catalog, or one of them",
+        run: |object, _| match listing::models::request(object)? {
+            Ask::One(id) => json(&listing::model(&id)?),
+            Ask::List(query) => json(&listing::models(&query)?),
+        },
     },
     Operation {
         name: "gpus",
-        summary: "the devices of the catalog",
-        run: |object, _| json(&listing::gpus(filter(&object)?.as_deref())?),
+        summary: "the devices of the catalog, or one of them with the models that run on it",
+        run: |object, _| match DeviceRequest::from_object(object)? {
+            DeviceRequest::One(id, scenario) => json(&listing::gpu(&id, &scenario)?),
+            DeviceRequest::List(query) => json(&listing::gpus(&query)?),
+        },
     },
-    Operation { name: "engines", summary: "the engines", run: |object, _| json(&listing::engines(filter(&object)?.as_deref())) },
+    Operation {
+        name: "engines",
+        summary: "the engines, or one of them",
+        run: |object, _| match listing::engines::request(object)? {
+            Ask::One(id) => json(&listing::engine(&id)?),
+            Ask::List(query) => json(&listing::engines(&query)),
+        },
+    },
+    Operation {
+        name: "quant_formats",
+        summary: "the weight formats, or one of them with its measurements",
+        run: |object, _| match listing::quant_formats::request(object)? {
+            Ask::One(id) => json(&listing::quant_format(&id)?),
+            Ask::List(query) => json(&listing::quant_formats(&query)?),
+        },
+    },
+    Operation {
+        name: "glossary",
+        summary: "the terms that answers use, or one of them",
+        run: |object, _| match listing::glossary::request(object)? {
+            Ask::One(term) => json(&listing::term(&term)?),
+            Ask::List(query) => json(&listing::glossary(&query)),
+        },
+    },
 ];
 
 /// Answers one request: the operation's name, a JSON object, and the files that it is about; the answer is JSON.
@@ -85,7 +113,10 @@ pub fn call(operation: &str, request: &str, files: &Files<'_>) -> Result<String>
         let error = Error::new(ErrorKind::UnknownOperation, format!("unknown operation `{}`", super::quantity::clip(operation)));
         return Err(match nearest(operation, OPERATIONS.iter().map(|known| known.name)) {
             Some(name) => error.help(format!("did you mean `{name}`?")),
-            None => error.help("the operations are estimate, fit, budget, compare, quants, inspect, models, gpus and engines"),
+            None => {
+                let names: Vec<&str> = OPERATIONS.iter().map(|known| known.name).collect();
+                error.help(format!("the operations are {}", names.join(", ")))
+            }
         });
     };
     (found.run)(object(request)?, files)
@@ -130,17 +161,4 @@ fn inspect_call(object: Map<String, Value>, files: &Files<'_>) -> Result<String>
         }
     }
     json(&inspect::inspect(files, list_tensors)?)
-}
-
-fn filter(object: &Map<String, Value>) -> Result<Option<String>> {
-    let mut filter = None;
-    for (key, value) in object {
-        match (key.as_str(), value) {
-            ("filter", Value::String(text)) => filter = Some(text.to_string()),
-            ("filter", Value::Null) => {}
-            ("filter", _) => return Err(Error::new(ErrorKind::InvalidValue, "filter is no text").field("filter")),
-            _ => return Err(unknown_field(key)),
-        }
-    }
-    Ok(filter)
 }

@@ -21,7 +21,7 @@ pub use call::{OPERATIONS, Operation, call, error_json};
 pub use compare::{CompareAnswer, Comparison, Difference, LeftOut, MAX_SIDES, PartAmount, SideAnswer, compare};
 pub use estimate::{estimate, fit};
 pub use inspect::{BlockCounts, InspectAnswer, TensorAnswer, TypeCount, inspect};
-pub use listing::{DeviceEntry, EngineEntry, Listing, ModelEntry, engines, gpus, models};
+pub use listing::*;
 pub use quantity::{parse_device_count, parse_memory, parse_parameters, parse_tokens};
 pub use quants::{QuantRow, QuantsAnswer, quants};
 pub use question::Question;

@@ -236,7 +236,12 @@ pub(super) fn object(json: &str) -> Result<Map<String, Value>> {
 
 /// The error for a field that does not exist, with the nearest one that does.
 pub(super) fn unknown_field(found: &str) -> Error {
-    let nearest = nearest(found, OWN_FIELDS.iter().chain(OPTION_FIELDS).copied());
+    unknown_field_among(found, OWN_FIELDS.iter().chain(OPTION_FIELDS).copied())
+}
+
+/// The error for a field that an operation with those fields does not have.
+pub(super) fn unknown_field_among<'a>(found: &str, known: impl Iterator<Item = &'a str>) -> Error {
+    let nearest = nearest(found, known);
     let error = Error::new(ErrorKind::UnknownField, format!("unknown field `{}`", clip(found))).field(clip(found));
     match nearest {
         Some(name) => error.help(format!("did you mean `{name}`?")),
@@ -255,7 +260,7 @@ const fn kind_of(value: &Value) -> &'static str {
     }
 }
 
-fn wrong(field: &str, value: &Value, expected: &str) -> Error {
+pub(super) fn wrong(field: &str, value: &Value, expected: &str) -> Error {
     let shown = match value {
         Value::String(_) | Value::Number(_) | Value::Bool(_) => format!("`{}`", clip(&value.to_string())),
         other => kind_of(other).to_owned(),
@@ -263,14 +268,14 @@ fn wrong(field: &str, value: &Value, expected: &str) -> Error {
     Error::new(ErrorKind::InvalidValue, format!("{field} is {shown}: expected {expected}")).field(field)
 }
 
-fn text(field: &str, value: Value) -> Result<String> {
+pub(super) fn text(field: &str, value: Value) -> Result<String> {
     match value {
         Value::String(text) if !text.trim().is_empty() => Ok(text),
         other => Err(wrong(field, &other, "text")),
     }
 }
 
-fn flag(field: &str, value: &Value) -> Result<bool> {
+pub(super) fn flag(field: &str, value: &Value) -> Result<bool> {
     value.as_bool().ok_or_else(|| wrong(field, value, "true or false"))
 }
 
@@ -280,7 +285,7 @@ fn number(field: &str, value: &Value) -> Result<f64> {
 
 /// A whole number; JavaScript writes `8192.0` like `8192`, so whole floats are accepted.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn whole(field: &str, value: &Value) -> Result<u64> {
+pub(super) fn whole(field: &str, value: &Value) -> Result<u64> {
     if let Some(number) = value.as_u64() {
         return Ok(number);
     }
@@ -291,14 +296,14 @@ fn whole(field: &str, value: &Value) -> Result<u64> {
     }
 }
 
-fn count(field: &str, value: Value, parse: fn(&str) -> Result<u64>) -> Result<u64> {
+pub(super) fn count(field: &str, value: Value, parse: fn(&str) -> Result<u64>) -> Result<u64> {
     match value {
         Value::String(text) => parse(&text),
         other => whole(field, &other),
     }
 }
 
-fn memory(field: &str, value: Value) -> Result<Bytes> {
+pub(super) fn memory(field: &str, value: Value) -> Result<Bytes> {
     match value {
         Value::String(text) => parse_memory(&text).map_err(|error| error.field(field)),
         other => Bytes::new(bounds::MEMORY.check(whole(field, &other)?)?),
@@ -314,12 +319,17 @@ fn bits(value: Value) -> Result<BitsPerWeight> {
 }
 
 fn hardware(value: Value) -> Result<Vec<String>> {
+    devices("hardware", value)
+}
+
+/// One device or a list of devices, each with an optional count.
+pub(super) fn devices(field: &str, value: Value) -> Result<Vec<String>> {
     match value {
         Value::String(text) => Ok(alloc::vec![text]),
         Value::Array(items) => {
             bounds::DEVICE_COUNT.check(items.len() as u64)?;
-            items.into_iter().map(|item| self::text("hardware", item)).collect()
+            items.into_iter().map(|item| self::text(field, item)).collect()
         }
-        other => Err(wrong("hardware", &other, "a device or a list of devices")),
+        other => Err(wrong(field, &other, "a device or a list of devices")),
     }
 }
