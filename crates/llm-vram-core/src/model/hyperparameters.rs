@@ -274,6 +274,10 @@ pub struct Hyperparameters {
     pub expert_group_used_count: u32,
     /// Gating function: 1 softmax, 2 sigmoid, 3 softmax over the selected weights.
     pub expert_gating_func: u32,
+    /// Whether the weights of the chosen experts are made to sum to 1; absent if nothing says so.
+    pub expert_weights_norm: Option<bool>,
+    /// Factor on the weights of the chosen experts.
+    pub expert_weights_scale: Option<f64>,
     /// Inner width of a state-space block.
     pub ssm_inner_size: u32,
     /// State size.
@@ -312,6 +316,16 @@ pub struct Hyperparameters {
     pub residual_scale: Option<f64>,
     /// Factor on the logits.
     pub logit_scale: Option<f64>,
+    /// Slope by which queries grow with their position (Mistral Large 3); 0 without.
+    pub temperature_scale: Option<f64>,
+    /// Factor on the attention output (MiMo V2).
+    pub value_scale: Option<f64>,
+    /// Granite: whether queries and keys are rotated at all (`rope.scaling.finetuned`).
+    pub rope_scaling_finetuned: Option<bool>,
+    /// GPT-NeoX: whether attention and network read the same hidden state.
+    pub use_parallel_residual: Option<bool>,
+    /// Layers that a vision tower feeds beside the input (Qwen3-VL).
+    pub n_deepstack_layers: u32,
     /// What metadata does not say.
     pub facts: Facts,
 }

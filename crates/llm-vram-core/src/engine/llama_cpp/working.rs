@@ -178,7 +178,7 @@ fn spread(load: &Load<'_>, index: usize, exactness: Exactness, bytes: Bytes) -> 
     // Percent of the plan, by what it rests on. The skeleton's range is that of models planned blindly.
     let [mut low, mut high] = match exactness {
         Exactness::OpList => [100, 100],
-        Exactness::OpListUnverified => [97, 103],
+        Exactness::OpListComparedOnHost => [97, 103],
         Exactness::GenericSkeleton => [50, 160],
     };
     let backend = load.backends.get(index).copied().unwrap_or(Backend::Ideal);

@@ -110,6 +110,15 @@ impl<'h, 'a> Keys<'h, 'a> {
         }
     }
 
+    /// A truth value.
+    pub(super) fn flag(&self, key: &str) -> Result<Option<bool>> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        match value.as_integer() {
+            Some(number) => Ok(Some(number != 0)),
+            None => Err(self.wrong(key, value, "a truth value")),
+        }
+    }
+
     /// A finite factor.
     pub(super) fn factor(&self, key: &str) -> Result<Option<f64>> {
         let value = match self.get(key) {

@@ -143,6 +143,8 @@ fn feed_forward(keys: &Keys<'_, '_>, hp: &mut Hyperparameters, warnings: &mut Ve
     hp.expert_group_count = keys.count("expert_group_count", bounds::EXPERT_COUNT)?.unwrap_or(0);
     hp.expert_group_used_count = keys.count("expert_group_used_count", bounds::EXPERT_COUNT)?.unwrap_or(0);
     hp.expert_gating_func = keys.count("expert_gating_func", bounds::EXPERT_COUNT)?.unwrap_or(0);
+    hp.expert_weights_norm = keys.flag("expert_weights_norm")?;
+    hp.expert_weights_scale = keys.factor("expert_weights_scale")?;
     Ok(())
 }
 
@@ -169,6 +171,11 @@ fn extras(keys: &Keys<'_, '_>, hp: &mut Hyperparameters) -> Result<()> {
     hp.embedding_scale = keys.factor("embedding_scale")?;
     hp.residual_scale = keys.factor("residual_scale")?;
     hp.logit_scale = keys.factor("logit_scale")?;
+    hp.temperature_scale = keys.factor("attention.temperature_scale")?;
+    hp.value_scale = keys.factor("attention.value_scale")?;
+    hp.rope_scaling_finetuned = keys.flag("rope.scaling.finetuned")?;
+    hp.use_parallel_residual = keys.flag("use_parallel_residual")?;
+    hp.n_deepstack_layers = keys.count("n_deepstack_layers", or_none(bounds::BLOCK_COUNT))?.unwrap_or(0);
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use super::{
     graph::Graph,
     tensor::{BackendIndex, Op, TensorId},
 };
-use crate::units::Bytes;
+use crate::units::{ByteUnit, Bytes};
 
 /// A buffer at its largest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -27,10 +27,49 @@ pub struct Peak {
 /// A tensor that occupies part of a buffer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LiveTensor {
-    /// What it is, in the engine's words.
+    /// What it is: products by their matrix, other results by their operation.
     pub name: String,
     /// Its size with padding.
     pub bytes: Bytes,
+}
+
+/// Tensors that the reading of a peak names one by one.
+const NAMED: usize = 6;
+
+impl Peak {
+    /// The peak as a sum in words: what is being computed, the largest tensors by name, the rest, the holes.
+    ///
+    /// Equal tensors are counted together; sizes are binary and rounded to what a reader needs, the sum of
+    /// [`live`](Self::live) and [`holes`](Self::holes) is exact.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        let shown = |bytes: u64| Bytes::new(bytes).unwrap_or(Bytes::MAX).display(ByteUnit::GiB);
+        let mut groups: Vec<(&str, u64, u64)> = Vec::new();
+        for tensor in &self.live {
+            let (name, bytes) = (tensor.name.as_str(), tensor.bytes.get());
+            match groups.iter_mut().find(|(known, each, _)| *known == name && *each == bytes) {
+                Some((.., count)) => *count += 1,
+                None => groups.push((name, bytes, 1)),
+            }
+        }
+        let mut parts: Vec<String> = groups
+            .iter()
+            .take(NAMED)
+            .map(|&(name, bytes, count)| match count {
+                1 => format!("{} for {name}", shown(bytes)),
+                _ => format!("{count} times {} for {name}", shown(bytes)),
+            })
+            .collect();
+        let rest = groups.iter().skip(NAMED).map(|&(_, bytes, count)| bytes.saturating_mul(count)).fold(0, u64::saturating_add);
+        let others: u64 = groups.iter().skip(NAMED).map(|&(.., count)| count).sum();
+        if others > 0 {
+            parts.push(format!("{} for {others} smaller tensors", shown(rest)));
+        }
+        if self.holes.get() > 0 {
+            parts.push(format!("{} that lie free between them", shown(self.holes.get())));
+        }
+        format!("largest at {}: {} = {}", self.stage, shown(self.total.get()), parts.join(" + "))
+    }
 }
 
 /// Remembers the last moment at which each pool grew.
@@ -89,8 +128,25 @@ fn name(graph: &Graph, id: TensorId) -> String {
             let label = graph.at(tensor.source(0)).label;
             if label.is_empty() { String::from(tensor.op.name()) } else { String::from(label.trim_end_matches(".weight")) }
         }
-        op => String::from(op.name()),
+        op => String::from(words(op)),
     };
     let is_outside = tensor.block == u16::MAX || (tensor.op == Op::Leaf && !tensor.is_weight());
     if is_outside { what } else { format!("{what} of layer {}", tensor.block) }
+}
+
+/// What the common operations give; rarer ones keep ggml's name.
+const fn words(op: Op) -> &'static str {
+    match op {
+        Op::Add => "sum",
+        Op::Mul => "product",
+        Op::Glu => "gated activation",
+        Op::Unary | Op::Sigmoid => "activation",
+        Op::RmsNorm | Op::Norm => "norm",
+        Op::Rope => "rotated heads",
+        Op::Concat => "joined rows",
+        Op::FlashAttention => "attention",
+        Op::SoftMax => "attention weights",
+        Op::Dup | Op::Cont => "copy",
+        _ => op.name(),
+    }
 }

@@ -23,6 +23,8 @@ pub(super) struct GraphModel<'m> {
     pub(super) n_vocab: u64,
     /// Width of the widest layer's values (`llama_hparams::n_embd_v_gqa_max`).
     pub(super) values_width_max: u64,
+    /// First layers that a vision tower feeds: only where the loader reads their number.
+    pub(super) n_deepstack_layers: u32,
     windows: Windows<'m>,
 }
 
@@ -37,6 +39,7 @@ impl<'m> GraphModel<'m> {
             n_embd: hp.embedding_length.into(),
             n_vocab: hp.vocab_size.into(),
             values_width_max: 0,
+            n_deepstack_layers: n_deepstack_layers(model),
             windows: Windows::of(hp),
         };
         let widths = (0..hp.block_count).map(|layer| model.head_count_kv(layer) * model.value_length(layer));
@@ -133,6 +136,27 @@ impl<'m> GraphModel<'m> {
         }
     }
 
+    /// Whether the file, or where there is none the architecture, has a tensor in some layer.
+    pub(super) fn may_have(&self, stem: &str) -> bool {
+        self.model.basis() != Basis::File || self.model.has(stem)
+    }
+
+    /// Whether routing makes the weights of the chosen experts sum to 1: a file without the key leaves them,
+    /// published models behind a description without it do not.
+    pub(super) fn normalises_expert_weights(&self) -> bool {
+        self.hp.expert_weights_norm.unwrap_or(self.model.basis() != Basis::File)
+    }
+
+    /// Whether the weights of the chosen experts are multiplied by a factor.
+    pub(super) fn scales_expert_weights(&self) -> bool {
+        is_factor(self.hp.expert_weights_scale)
+    }
+
+    /// Whether queries are multiplied by a temperature that grows with their position.
+    pub(super) fn has_attention_temperature(&self) -> bool {
+        self.hp.temperature_scale.is_some_and(|scale| scale != 0.0)
+    }
+
     /// Whether RoPE is scaled by a vector of factors.
     pub(super) fn has_rope_factors(&self) -> bool {
         let facts = &self.hp.facts;
@@ -150,4 +174,20 @@ impl<'m> GraphModel<'m> {
     pub(super) fn positions_per_token(&self) -> u64 {
         if MULTI_SECTION_ROPE.contains(&self.architecture()) { 4 } else { 1 }
     }
+}
+
+/// First layers that take vectors of a vision tower: what the file says; without one, the three of every
+/// published Qwen3-VL (`deepstack_visual_indexes`).
+fn n_deepstack_layers(model: &Model) -> u32 {
+    let hp = model.hyperparameters();
+    match hp.architecture.as_str() {
+        "qwen3vl" | "qwen3vlmoe" if hp.n_deepstack_layers == 0 && model.basis() != Basis::File => 3,
+        "qwen3vl" | "qwen3vlmoe" => hp.n_deepstack_layers,
+        _ => 0,
+    }
+}
+
+/// Whether a factor changes what it is applied to; the engine leaves out the operation otherwise.
+pub(super) fn is_factor(factor: Option<f64>) -> bool {
+    factor.is_some_and(|factor| factor != 0.0 && factor != 1.0)
 }

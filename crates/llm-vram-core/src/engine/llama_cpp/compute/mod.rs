@@ -59,8 +59,9 @@ const PIPELINE_COPIES: u32 = 4;
 pub enum Exactness {
     /// The architecture has an op list that was compared with the engine's own figures: exact to the byte.
     OpList,
-    /// The architecture has an op list written from the engine's source, not compared with its figures yet.
-    OpListUnverified,
+    /// The architecture has an op list that was compared with the engine's figures for loads without a device:
+    /// exact to the byte there. On devices, placement and kernels are those of the compared architectures.
+    OpListComparedOnHost,
     /// The architecture has no op list of its own and was planned as a plain transformer.
     GenericSkeleton,
 }
@@ -153,7 +154,11 @@ fn plan_graph<O: Observer>(
     let schedule = schedule::schedule(&mut graph, placement, policy, weights);
     graph.check()?;
     let buffers = allocator::allocate(&graph, &schedule, placement.host(), observer)?;
-    Ok(Planned { graph, buffers, flash_attention, pipeline_parallel, exactness: list.exactness })
+    let exactness = match list.exactness {
+        Exactness::OpListComparedOnHost if placement.device_count == 0 => Exactness::OpList,
+        exactness => exactness,
+    };
+    Ok(Planned { graph, buffers, flash_attention, pipeline_parallel, exactness })
 }
 
 /// The prompt graph with flash attention resolved (`llama_context::sched_reserve`).

@@ -71,6 +71,8 @@ pub(super) enum Op {
     SsmConv,
     SsmScan,
     GatedDeltaNet,
+    L2Norm,
+    RwkvWkv7,
     LightningIndexer,
 }
 
@@ -145,6 +147,8 @@ impl Op {
             Self::SsmConv => "SSM_CONV",
             Self::SsmScan => "SSM_SCAN",
             Self::GatedDeltaNet => "GATED_DELTA_NET",
+            Self::L2Norm => "L2_NORM",
+            Self::RwkvWkv7 => "RWKV_WKV7",
             Self::LightningIndexer => "LIGHTNING_INDEXER",
         }
     }

@@ -1,12 +1,21 @@
-//! DeepSeek V2, V3, V3.2 and what shares their layout (`src/models/deepseek2.cpp`, `deepseek32.cpp`).
+//! DeepSeek V2, V3, V3.2 and what shares their layout (`src/models/deepseek2.cpp`, `deepseek32.cpp`,
+//! `glm-dsa.cpp`).
 
-use crate::engine::llama_cpp::compute::{
-    builder::{Builder, Experts, Gating, Head},
-    tensor::TensorId,
+use crate::{
+    engine::llama_cpp::compute::{
+        builder::{Builder, Experts, Gating, Head},
+        tensor::TensorId,
+    },
+    quant::GgmlType,
 };
 
 pub(super) fn deepseek2(builder: &mut Builder<'_>) {
     let x = builder.embeddings(false);
+    let temperature = if builder.model.has_attention_temperature() {
+        builder.graph.input("attention temperature", GgmlType::F32, [1, 1, builder.sizes.n_tokens, 1])
+    } else {
+        TensorId::NONE
+    };
     let positions = builder.positions();
     let input = builder.latent_input();
     let rows = builder.output_rows();
@@ -14,12 +23,13 @@ pub(super) fn deepseek2(builder: &mut Builder<'_>) {
     let x = builder.for_each_layer(x, |builder, x| {
         let Some(latent) = builder.model.latent(builder.layer) else { return x };
         let cur = builder.rms_norm("attn_norm.weight", x);
-        let cur = builder.latent_attention(latent, &input, cur, positions);
+        let cur = builder.latent_attention(latent, &input, cur, [positions, temperature]);
         after_attention(builder, [cur, x, rows], &experts)
     });
     builder.logits(x, Head::RMS);
 }
 
+/// DeepSeek V3.2, and GLM 5 and 5.2, where layers without an indexer reuse the last selection.
 pub(super) fn deepseek32(builder: &mut Builder<'_>) {
     let x = builder.embeddings(false);
     let positions = builder.positions();
@@ -27,10 +37,11 @@ pub(super) fn deepseek32(builder: &mut Builder<'_>) {
     let indexer = builder.indexer_input(builder.model.hp.indexer_key_length.unwrap_or(0).into());
     let rows = builder.output_rows();
     let experts = experts(builder);
+    let mut selected = TensorId::NONE;
     let x = builder.for_each_layer(x, |builder, x| {
         let Some(latent) = builder.model.latent(builder.layer) else { return x };
         let cur = builder.rms_norm("attn_norm.weight", x);
-        let cur = builder.indexed_attention(latent, &input, &indexer, cur, positions);
+        let cur = builder.indexed_attention(latent, &input, &indexer, cur, positions, &mut selected);
         after_attention(builder, [cur, x, rows], &experts)
     });
     builder.logits(x, Head::RMS);
@@ -40,6 +51,8 @@ fn experts(builder: &Builder<'_>) -> Experts {
     let hp = builder.model.hp;
     Experts {
         gating: if hp.expert_gating_func == 2 { Gating::Sigmoid } else { Gating::Softmax },
+        normalises_weights: hp.expert_weights_norm.unwrap_or(false),
+        scales_weights: builder.model.scales_expert_weights(),
         has_choice_bias: builder.model.has_router_bias(),
         groups: (hp.expert_group_count.into(), hp.expert_group_used_count.into()),
         ..Experts::SOFTMAX

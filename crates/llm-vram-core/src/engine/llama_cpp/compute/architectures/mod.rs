@@ -4,12 +4,16 @@
 mod deepseek;
 mod gemma;
 mod hybrid;
+mod kimi;
+mod lightning;
 mod parallel;
 mod phi;
 mod qwen3next;
+mod rwkv;
 mod transformer;
 
 use super::{Exactness, builder::Builder, graph_model::GraphModel};
+use crate::model::FeedForward;
 use transformer::Transformer;
 
 /// The op list of a model.
@@ -25,9 +29,9 @@ impl OpList {
         Self { exactness: Exactness::OpList, build }
     }
 
-    /// Read from the source, not compared with figures of the engine.
-    const fn unverified(build: fn(&mut Builder<'_>)) -> Self {
-        Self { exactness: Exactness::OpListUnverified, build }
+    /// Read from the source and compared with the engine's figures for loads without a device.
+    const fn compared_on_host(build: fn(&mut Builder<'_>)) -> Self {
+        Self { exactness: Exactness::OpListComparedOnHost, build }
     }
 
     /// Appends the whole graph.
@@ -68,22 +72,57 @@ pub(super) fn op_list(model: &GraphModel<'_>) -> Option<OpList> {
         "nemotron_h" => OpList::exact(hybrid::nemotron_h),
         "lfm2" => OpList::exact(hybrid::lfm2),
         "qwen3next" | "qwen35" | "qwen35moe" => OpList::exact(qwen3next::build),
-        "mistral3" => OpList::unverified(|b| Transformer::LLAMA.build(b)),
-        "ernie4_5" => OpList::unverified(|b| Transformer::PLAIN.build(b)),
-        "qwen2vl" => OpList::unverified(|b| Transformer::QWEN2.build(b)),
-        "qwen2moe" => OpList::unverified(|b| Transformer::QWEN2_MOE.build(b)),
-        "exaone4" => OpList::unverified(|b| Transformer::EXAONE4.build(b)),
-        "seed_oss" => OpList::unverified(|b| Transformer::SEED_OSS.build(b)),
-        "arcee" => OpList::unverified(|b| Transformer::ARCEE.build(b)),
-        "hunyuan-dense" | "hunyuan-moe" | "hunyuan_vl" => OpList::unverified(|b| Transformer::HUNYUAN.build(b)),
-        "olmoe" => OpList::unverified(|b| Transformer::OLMOE.build(b)),
-        "granitemoe" => OpList::unverified(|b| Transformer::GRANITE.build(b)),
-        "dots1" => OpList::unverified(|b| Transformer::dots1(b).build(b)),
-        "cohere2" => OpList::unverified(parallel::command_r),
-        "mamba2" => OpList::unverified(hybrid::mamba),
-        "lfm2moe" if model.window() == 0 => OpList::unverified(hybrid::lfm2),
+        "mistral3" => OpList::compared_on_host(|b| Transformer::LLAMA.build(b)),
+        "ernie4_5" => OpList::compared_on_host(|b| Transformer::PLAIN.build(b)),
+        "qwen2vl" => OpList::compared_on_host(|b| Transformer::QWEN2.build(b)),
+        "qwen2moe" => OpList::compared_on_host(|b| Transformer::QWEN2_MOE.build(b)),
+        "exaone4" => OpList::compared_on_host(|b| Transformer::EXAONE4.build(b)),
+        "seed_oss" => OpList::compared_on_host(|b| Transformer::SEED_OSS.build(b)),
+        "arcee" => OpList::compared_on_host(|b| Transformer::ARCEE.build(b)),
+        "hunyuan-dense" | "hunyuan-moe" | "hunyuan_vl" => OpList::compared_on_host(|b| Transformer::HUNYUAN.build(b)),
+        "olmoe" => OpList::compared_on_host(|b| Transformer::OLMOE.build(b)),
+        "granitemoe" => OpList::compared_on_host(|b| Transformer::GRANITE.build(b)),
+        "dots1" => OpList::compared_on_host(|b| Transformer::dots1(b).build(b)),
+        "cohere2" => OpList::compared_on_host(parallel::command_r),
+        "mamba2" => OpList::compared_on_host(hybrid::mamba),
+        "lfm2moe" if model.window() == 0 => OpList::compared_on_host(hybrid::lfm2),
+        "qwen3vl" | "qwen3vlmoe" => OpList::compared_on_host(|b| Transformer::QWEN3.build(b)),
+        "exaone" => OpList::compared_on_host(|b| Transformer::PLAIN.build(b)),
+        "olmo" => OpList::compared_on_host(|b| Transformer::OLMO.build(b)),
+        "apertus" => OpList::compared_on_host(|b| Transformer::APERTUS.build(b)),
+        "nemotron" => OpList::compared_on_host(|b| Transformer::NEMOTRON.build(b)),
+        "jais2" => OpList::compared_on_host(|b| Transformer::JAIS2.build(b)),
+        "gpt2" => OpList::compared_on_host(|b| Transformer::GPT2.build(b)),
+        "bitnet" => OpList::compared_on_host(|b| Transformer::BITNET.build(b)),
+        "baichuan" => OpList::compared_on_host(|b| Transformer::baichuan(b).build(b)),
+        "deepseek" => OpList::compared_on_host(|b| Transformer::DEEPSEEK.build(b)),
+        "bailingmoe" | "bailingmoe2" => OpList::compared_on_host(|b| Transformer::bailing(b).build(b)),
+        "afmoe" => OpList::compared_on_host(|b| Transformer::afmoe(b).build(b)),
+        "exaone-moe" => OpList::compared_on_host(|b| Transformer::exaone_moe(b).build(b)),
+        "step35" => OpList::compared_on_host(|b| Transformer::step35(b).build(b)),
+        "mimo2" => OpList::compared_on_host(|b| Transformer::mimo2(b).build(b)),
+        "stablelm" => OpList::compared_on_host(parallel::stablelm),
+        "phi2" => OpList::compared_on_host(parallel::phi2),
+        "gptneox" => OpList::compared_on_host(parallel::gptneox),
+        "glm-dsa" => OpList::compared_on_host(deepseek::deepseek32),
+        "nemotron_h_moe" => OpList::compared_on_host(hybrid::nemotron_h),
+        "falcon-h1" => OpList::compared_on_host(hybrid::falcon_h1),
+        "plamo2" => OpList::compared_on_host(hybrid::plamo2),
+        "kimi-linear" if model.is_latent() => OpList::compared_on_host(kimi::build),
+        "minimax-01" => OpList::compared_on_host(lightning::build),
+        "rwkv7" | "arwkv7" => OpList::compared_on_host(rwkv::build),
         _ if model.is_recurrent() || model.is_latent() => return None,
         _ => OpList { exactness: Exactness::GenericSkeleton, build: |b| Transformer::generic(b).build(b) },
     };
-    Some(list)
+    let is_exact = list.exactness == Exactness::OpList;
+    Some(if is_exact && is_beyond_device_figures(model) { OpList::compared_on_host(list.build) } else { list })
+}
+
+/// What figures of loads on devices do not cover, in architectures that were compared otherwise: expert gate and up in one
+/// tensor, and Llama 4's layers with experts between dense ones.
+fn is_beyond_device_figures(model: &GraphModel<'_>) -> bool {
+    let kinds = || (0..model.n_layer).map(|layer| matches!(model.feed_forward(layer), FeedForward::Experts { .. }));
+    let has_experts = kinds().any(|experts| experts);
+    let alternates = || kinds().skip_while(|experts| !experts).any(|experts| !experts);
+    has_experts && (model.hp.facts.fused_gate_up_exps || (model.architecture() == "llama4" && alternates()))
 }

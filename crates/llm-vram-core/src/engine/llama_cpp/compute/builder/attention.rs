@@ -202,6 +202,25 @@ impl Builder<'_> {
         if input.value_rotation.is_some() { rotate(&mut self.graph, attended, input.value_rotation) } else { attended }
     }
 
+    /// The attention output, each element gated by a projection of the layer's normed input.
+    pub(in super::super) fn gate_elements(&mut self, attended: TensorId, normed: TensorId) -> TensorId {
+        let width = self.graph.ne(attended)[0];
+        let gate = self.linear("attn_gate.weight", normed, width);
+        let gate = self.graph.sigmoid(gate);
+        self.graph.mul(attended, gate)
+    }
+
+    /// The same with one gate for each head.
+    pub(in super::super) fn gate_heads(&mut self, attended: TensorId, normed: TensorId) -> TensorId {
+        let (heads, [width, n_tokens, ..]) = (self.model.head_count(self.layer), self.graph.ne(attended));
+        let gate = self.linear("attn_gate.weight", normed, heads);
+        let gate = self.graph.sigmoid(gate);
+        let by_head = self.graph.reshape_3d(attended, width.checked_div(heads).unwrap_or(0), heads, n_tokens);
+        let gate = self.graph.reshape_3d(gate, 1, heads, n_tokens);
+        let gated = self.graph.mul(by_head, gate);
+        self.graph.reshape_2d(gated, width, n_tokens)
+    }
+
     /// The output projection of attention.
     pub(in super::super) fn attention_output(&mut self, attended: TensorId, has_bias: bool) -> TensorId {
         let width = self.model.n_embd;

@@ -2,7 +2,10 @@
 
 use super::Builder;
 use crate::{
-    engine::llama_cpp::compute::tensor::{Op, TensorId},
+    engine::llama_cpp::compute::{
+        graph::Graph,
+        tensor::{Op, TensorId},
+    },
     quant::GgmlType,
 };
 
@@ -11,25 +14,33 @@ impl Builder<'_> {
     ///
     /// Three ways to feed a graph are planned, although a prompt uses the first only: token rows, given
     /// vectors, and token rows written into a copy of vectors. The copy stays allocated for the whole graph,
-    /// because nothing reads it.
+    /// because nothing reads it. Models whose first layers take further vectors of a vision tower have wider
+    /// rows, padded for tokens; what is returned looks at the first part of each row.
     pub(in super::super) fn embeddings(&mut self, is_scaled_by_input: bool) -> TensorId {
         let (n_embd, n_tokens) = (self.model.n_embd, self.sizes.n_tokens);
-        let vectors = [n_embd, n_tokens, 1, 1];
+        let width = n_embd * (1 + u64::from(self.model.n_deepstack_layers));
+        let vectors = [width, n_tokens, 1, 1];
         let host = self.placement.host();
         let graph = &mut self.graph;
         let weight = graph.weight("token_embd.weight", [n_embd, self.model.n_vocab, 1, 1], host);
         let tokens = graph.input("tokens", GgmlType::I32, [n_tokens, 1, 1, 1]);
         let given = graph.input("given embeddings", GgmlType::F32, vectors);
-        let mut x = graph.get_rows(weight, tokens);
+        let padded = |graph: &mut Graph, rows| if width > n_embd { graph.pad_rows(rows, width) } else { rows };
+        let rows = graph.get_rows(weight, tokens);
+        let mut x = padded(graph, rows);
         let mixed_tokens = graph.input("mixed tokens", GgmlType::I32, [n_tokens, 1, 1, 1]);
         let mixed_slots = graph.input("mixed slots", GgmlType::I64, [n_tokens, 1, 1, 1]);
         let mixed = graph.input("mixed embeddings", GgmlType::F32, vectors);
         let copy = graph.map(Op::Dup, mixed);
         let rows = graph.get_rows(weight, mixed_tokens);
+        let rows = padded(graph, rows);
         let written = graph.set_rows(copy, rows, mixed_slots);
         graph.expand(x);
         graph.expand(given);
         graph.expand(written);
+        if width > n_embd {
+            x = graph.view_2d(x, [n_embd, n_tokens], 4 * width, 0);
+        }
         if self.model.hp.embedding_scale.is_some_and(|scale| scale != 0.0) {
             x = graph.scale(x);
         }
@@ -39,6 +50,22 @@ impl Builder<'_> {
         }
         graph.expand(x);
         x
+    }
+
+    /// What a vision tower adds after the current layer: a part of each row of `embeddings`, or none.
+    pub(in super::super) fn deepstack(&mut self, embeddings: TensorId, x: TensorId) -> TensorId {
+        if self.layer >= self.model.n_deepstack_layers {
+            return x;
+        }
+        let (n_embd, row) = (self.model.n_embd, self.graph.nb(embeddings)[1]);
+        let part = self.graph.view_2d(embeddings, [n_embd, self.sizes.n_tokens], row, 4 * n_embd * u64::from(self.layer + 1));
+        self.graph.add(x, part)
+    }
+
+    /// The table of positions, which lies with the token embeddings.
+    pub(in super::super) fn position_table(&mut self) -> TensorId {
+        let shape = [self.model.n_embd, self.model.hp.context_length, 1, 1];
+        self.graph.weight("position_embd.weight", shape, self.placement.host())
     }
 
     /// The positions of the tokens.

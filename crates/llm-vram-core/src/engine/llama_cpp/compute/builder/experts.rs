@@ -2,7 +2,10 @@
 
 use super::{Builder, FeedForwardShape};
 use crate::{
-    engine::llama_cpp::compute::tensor::{Op, TensorId},
+    engine::llama_cpp::compute::{
+        graph_model::GraphModel,
+        tensor::{Op, TensorId},
+    },
     model::FeedForward,
 };
 
@@ -52,6 +55,28 @@ impl Experts {
     pub(in super::super) const NORMALISED: Self = Self { normalises_weights: true, ..Self::SOFTMAX };
 
     pub(in super::super) const SIGMOID: Self = Self { gating: Gating::Sigmoid, ..Self::SOFTMAX };
+}
+
+impl Experts {
+    /// Routing as the metadata describes it (`expert_gating_func`, `expert_weights_norm`,
+    /// `expert_weights_scale`, expert groups, the selection bias).
+    pub(in super::super) fn described(model: &GraphModel<'_>) -> Self {
+        let hp = model.hp;
+        let gating = match hp.expert_gating_func {
+            0 if model.has_router_bias() => Gating::Sigmoid,
+            2 => Gating::Sigmoid,
+            3 => Gating::SoftmaxOfChosen,
+            _ => Gating::Softmax,
+        };
+        Self {
+            gating,
+            normalises_weights: model.normalises_expert_weights(),
+            scales_weights: model.scales_expert_weights(),
+            has_choice_bias: model.has_router_bias(),
+            groups: (hp.expert_group_count.into(), hp.expert_group_used_count.into()),
+            ..Self::SOFTMAX
+        }
+    }
 }
 
 impl Builder<'_> {

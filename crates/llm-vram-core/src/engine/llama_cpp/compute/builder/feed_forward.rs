@@ -18,15 +18,18 @@ pub(in super::super) enum Shape {
 
 /// The names of a network's tensors.
 struct Names {
-    gate: &'static str,
+    gate: [&'static str; 2],
     up: [&'static str; 2],
     down: [&'static str; 2],
 }
 
-const DENSE: Names =
-    Names { gate: "ffn_gate.weight", up: ["ffn_up.weight", "ffn_up.bias"], down: ["ffn_down.weight", "ffn_down.bias"] };
+const DENSE: Names = Names {
+    gate: ["ffn_gate.weight", "ffn_gate.bias"],
+    up: ["ffn_up.weight", "ffn_up.bias"],
+    down: ["ffn_down.weight", "ffn_down.bias"],
+};
 const SHARED: Names = Names {
-    gate: "ffn_gate_shexp.weight",
+    gate: ["ffn_gate_shexp.weight", "ffn_gate_shexp.bias"],
     up: ["ffn_up_shexp.weight", "ffn_up_shexp.bias"],
     down: ["ffn_down_shexp.weight", "ffn_down_shexp.bias"],
 };
@@ -35,6 +38,15 @@ impl Builder<'_> {
     /// A dense network of the current layer, `length` wide.
     pub(in super::super) fn dense(&mut self, x: TensorId, length: u64, shape: Shape, has_bias: bool) -> TensorId {
         self.network(&DENSE, x, length, shape, has_bias)
+    }
+
+    /// A gated network with a norm before its second matrix (BitNet).
+    pub(in super::super) fn dense_with_inner_norm(&mut self, x: TensorId, length: u64) -> TensorId {
+        let up = self.linear(DENSE.up[0], x, length);
+        let gate = self.linear(DENSE.gate[0], x, length);
+        let inner = self.graph.glu(gate, up);
+        let inner = self.rms_norm("ffn_sub_norm.weight", inner);
+        self.linear(DENSE.down[0], inner, self.model.n_embd)
     }
 
     /// The shared experts of the current layer, `length` wide together.
@@ -49,7 +61,7 @@ impl Builder<'_> {
         let up = self.linear_with_bias(names.up[0], bias(names.up[1]), x, width);
         let inner = match shape {
             Shape::Gated => {
-                let gate = self.linear(names.gate, x, length);
+                let gate = self.linear_with_bias(names.gate[0], bias(names.gate[1]), x, length);
                 self.graph.glu(gate, up)
             }
             Shape::Fused => self.graph.glu_of_halves(up),

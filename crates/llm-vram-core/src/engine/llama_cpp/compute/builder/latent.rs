@@ -73,7 +73,7 @@ impl Builder<'_> {
         latent: Latent,
         input: &LatentInput,
         x: TensorId,
-        positions: TensorId,
+        [positions, temperature]: [TensorId; 2],
     ) -> TensorId {
         let sizes = LatentSizes::from(latent);
         let n_tokens = self.sizes.n_tokens;
@@ -91,10 +91,20 @@ impl Builder<'_> {
         let compressed = self.rms_norm("attn_kv_a_norm.weight", compressed);
         let [plain, turned] = self.split_queries(queries, sizes);
         let turned = self.graph.rope(turned, positions, TensorId::NONE);
-        self.latent_core(input, sizes, [plain, turned], [compressed, rotated], |_| input.mask)
+        self.latent_core(input, sizes, [plain, turned, temperature], [compressed, rotated], |_| input.mask)
     }
 
-    /// Latent attention that looks at the cells its indexer selects.
+    /// Latent attention without RoPE and with uncompressed queries (Kimi Linear).
+    pub(in super::super) fn latent_attention_without_rope(&mut self, latent: Latent, input: &LatentInput, x: TensorId) -> TensorId {
+        let sizes = LatentSizes::from(latent);
+        let queries = self.linear("attn_q.weight", x, sizes.heads * sizes.key);
+        let [compressed, apart] = self.compressed_keys(x, sizes);
+        let compressed = self.rms_norm("attn_kv_a_norm.weight", compressed);
+        let [plain, other] = self.split_queries(queries, sizes);
+        self.latent_core(input, sizes, [plain, other, TensorId::NONE], [compressed, apart], |_| input.mask)
+    }
+
+    /// Latent attention that looks at the cells its indexer selects, or at those of the last layer that has one.
     pub(in super::super) fn indexed_attention(
         &mut self,
         latent: Latent,
@@ -102,12 +112,16 @@ impl Builder<'_> {
         indexer: &IndexerInput,
         x: TensorId,
         positions: TensorId,
+        last_selection: &mut TensorId,
     ) -> TensorId {
         let sizes = LatentSizes::from(latent);
         let q_rank = u64::from(self.model.hp.q_lora_rank.unwrap_or(0));
         let compressed_queries = self.linear("attn_q_a.weight", x, q_rank);
         let compressed_queries = self.rms_norm("attn_q_a_norm.weight", compressed_queries);
-        let selected = self.select_cells(latent, indexer, x, compressed_queries, positions);
+        if latent.indexer.is_some() {
+            *last_selection = self.select_cells(latent, indexer, x, compressed_queries, positions);
+        }
+        let selected = *last_selection;
         let queries = self.linear("attn_q_b.weight", compressed_queries, sizes.heads * sizes.key);
         let [plain, turned] = self.split_queries(queries, sizes);
         let [compressed, rotated] = self.compressed_keys(x, sizes);
@@ -115,8 +129,8 @@ impl Builder<'_> {
         let rotated = self.graph.rope(rotated, positions, TensorId::NONE);
         let compressed = self.rms_norm("attn_kv_a_norm.weight", compressed);
         let full_mask = input.mask;
-        self.latent_core(input, sizes, [plain, turned], [compressed, rotated], |builder| {
-            builder.mask_of_selected(full_mask, selected)
+        self.latent_core(input, sizes, [plain, turned, TensorId::NONE], [compressed, rotated], |builder| {
+            if selected.is_some() { builder.mask_of_selected(full_mask, selected) } else { full_mask }
         })
     }
 
@@ -145,7 +159,7 @@ impl Builder<'_> {
         &mut self,
         input: &LatentInput,
         sizes: LatentSizes,
-        [plain, turned]: [TensorId; 2],
+        [plain, turned, temperature]: [TensorId; 3],
         [compressed, rotated]: [TensorId; 2],
         mask: impl FnOnce(&mut Self) -> TensorId,
     ) -> TensorId {
@@ -154,7 +168,10 @@ impl Builder<'_> {
         let by_head = graph.permute(plain, [0, 2, 1, 3]);
         let absorbed = graph.mul_mat(down, by_head);
         let by_token = graph.permute(absorbed, [0, 2, 1, 3]);
-        let queries = graph.concat(by_token, turned, 0);
+        let mut queries = graph.concat(by_token, turned, 0);
+        if temperature.is_some() {
+            queries = graph.mul(queries, temperature);
+        }
         let values = graph.reshape_3d(compressed, sizes.rank, 1, self.sizes.n_tokens);
         let keys = graph.concat(values, rotated, 0);
         let up = self.stack("attn_v_b.weight", [sizes.rank, sizes.value, sizes.heads]);

@@ -199,6 +199,9 @@ impl Normalisation {
         Self { op: Op::Norm, ..Self::rms(weight) }
     }
 
+    /// Layer norm without weight and bias, which is not pinned.
+    pub(super) const LAYER_ONLY: Self = Self { op: Op::Norm, weight: None, bias: None, is_pinned: false, is_grouped: false };
+
     pub(super) const fn with_bias(self, bias: &'static str) -> Self {
         Self { bias: Some(bias), ..self }
     }

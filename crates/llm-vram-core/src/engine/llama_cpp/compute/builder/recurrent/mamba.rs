@@ -128,4 +128,73 @@ impl Builder<'_> {
         let y = self.graph.reshape_2d(y, inner, self.sizes.n_tokens);
         self.linear("ssm_out.weight", y, width)
     }
+
+    /// PLaMo 2's mixer: heads as in Mamba 2, time step, B and C from the convolved input as in Mamba 1.
+    pub(in super::super::super) fn mamba_of_heads(&mut self, input: &RecurrentInput, x: TensorId) -> TensorId {
+        let hp = self.model.hp;
+        let [inner, state, kernel, heads] =
+            [hp.ssm_inner_size, hp.ssm_state_size, hp.ssm_conv_kernel, hp.ssm_time_step_rank].map(u64::from);
+        let (width, n_seq, n_tokens) = (self.model.n_embd, self.sizes.n_seq, self.tokens_per_sequence());
+        let elements = self.model.recurrent(self.layer).map_or(0, |recurrent| recurrent.state_elements);
+        let head = inner.checked_div(heads).unwrap_or(0);
+        let rank = (width / 16).max(64);
+        let x = self.graph.reshape_3d(x, width, n_tokens, n_seq);
+        let both = self.linear("ssm_in.weight", x, 2 * inner);
+        let graph = &mut self.graph;
+        let both = graph.permute(both, [0, 2, 1, 3]);
+        let both = graph.cont_as(both, [2 * head, heads, n_tokens, n_seq]);
+        let [_, nb1, nb2, nb3] = graph.nb(both);
+        let by_head = [head, heads, n_tokens, n_seq];
+        let x = graph.view_4d(both, by_head, [nb1, nb2, nb3], 4 * head);
+        let x = graph.cont_as(x, [inner, n_tokens, n_seq, 1]);
+        let z = graph.view_4d(both, by_head, [nb1, nb2, nb3], 0);
+        let x = self.convolve(input, x, "ssm_conv1d.weight", [kernel, inner], true);
+        let x = self.graph.unary(x);
+        let parts = self.linear("ssm_x.weight", x, rank + 2 * state);
+        let [_, nb1, nb2, _] = self.graph.nb(parts);
+        let part = |builder: &mut Self, stem, length, offset| {
+            let part = builder.graph.view_3d(parts, [length, n_tokens, n_seq], [nb1, nb2], 4 * offset);
+            builder.rms_norm(stem, part)
+        };
+        let b = part(self, "ssm_b_norm.weight", state, 0);
+        let c = part(self, "ssm_c_norm.weight", state, state);
+        let step = part(self, "ssm_dt_norm.weight", rank, 2 * state);
+        let step = self.linear("ssm_dt.weight", step, heads);
+        let step = self.bias("ssm_dt.bias", step);
+        let a = self.vector("ssm_a", heads);
+        let graph = &mut self.graph;
+        let a = graph.reshape_2d(a, 1, heads);
+        let strides = [4 * head, 4 * inner, 4 * inner * n_tokens];
+        let x = graph.view_4d(x, by_head, strides, 0);
+        let [b, c] = [b, c].map(|part| {
+            let [_, nb1, nb2, _] = graph.nb(part);
+            graph.view_4d(part, [state, 1, n_tokens, n_seq], [4 * state, nb1, nb2], 0)
+        });
+        let states = self.state(State::Recurrent, elements);
+        let outputs = inner * n_tokens * n_seq;
+        let scan = |builder: &mut Self, states: TensorId, ids: TensorId| {
+            let graph = &mut builder.graph;
+            let rows = graph.reshape(states, [state, head, heads, n_seq]);
+            let ne = [outputs + state * inner * n_seq, 1, 1, 1];
+            graph.op(Op::SsmScan, GgmlType::F32, ne, &[rows, x, step, a, b, c, ids])
+        };
+        let y = self.read_state_with(input, states, elements, Some(scan));
+        let graph = &mut self.graph;
+        let newest = graph.view_1d(y, state * inner * n_seq, 4 * outputs);
+        let target = graph.view_1d(states, state * inner * n_seq, 0);
+        let saved = graph.copy_into(newest, target);
+        graph.expand(saved);
+        let y = graph.view_4d(y, by_head, strides, 0);
+        let d = self.vector("ssm_d", heads);
+        let graph = &mut self.graph;
+        let d = graph.reshape_2d(d, 1, heads);
+        let skipped = graph.mul(x, d);
+        let y = graph.add(y, skipped);
+        let z = graph.cont(z);
+        let y = graph.glu(z, y);
+        let [_, _, nb2, nb3] = graph.nb(y);
+        let y = graph.view_3d(y, [inner, n_tokens, n_seq], [nb2, nb3], 0);
+        let y = self.linear("ssm_out.weight", y, width);
+        self.graph.reshape_2d(y, width, self.sizes.n_tokens)
+    }
 }

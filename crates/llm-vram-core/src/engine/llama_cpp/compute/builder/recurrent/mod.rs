@@ -1,7 +1,10 @@
 //! Layers with a state of fixed size (`llm_graph_context::build_rs`).
 
 mod delta_net;
+mod kimi;
+mod lightning;
 mod mamba;
+mod rwkv;
 mod short_convolution;
 
 use super::Builder;
