@@ -156,7 +156,7 @@ impl ByteUnit {
 
 /// An amount of bytes together with the unit to print it in; see [`Bytes::display`].
 ///
-/// Amounts below a tenth of the unit are printed in the next smaller one (MB or MiB, kB or KiB, bytes).
+/// Amounts below one unit are printed in the next smaller one (MB or MiB, kB or KiB, bytes).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DisplayBytes {
     bytes: Bytes,
@@ -174,7 +174,7 @@ impl fmt::Display for DisplayBytes {
         let mut scale = base * base * base;
         let mut symbol = symbols[0];
         for smaller in &symbols[1..] {
-            if bytes >= scale * 0.1 {
+            if bytes >= scale {
                 break;
             }
             scale /= base;

@@ -60,11 +60,12 @@ fn backend(record: &HardwareRecord) -> Backend {
 
 fn visible(record: &HardwareRecord, backend: Backend, nameplate: Bytes) -> Result<(Bytes, bool)> {
     let mib = |mebibytes: u32| Bytes::new(u64::from(mebibytes) << 20);
+    let published = |field: &str| !record.unverified.contains(&field);
     if let Some(limit) = record.working_set_mib.or(record.working_set_mib_macos_26) {
-        return Ok((mib(limit.low())?, limit.exact().is_some()));
+        return Ok((mib(limit.low())?, limit.exact().is_some() && published("working_set_mib")));
     }
     if let Some(seen) = record.memory_mib_cuda {
-        return Ok((mib(seen.low())?, true));
+        return Ok((mib(seen.low())?, published("memory_mib_cuda")));
     }
     Ok(match backend {
         Backend::Cuda => {

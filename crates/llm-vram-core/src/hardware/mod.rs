@@ -43,7 +43,7 @@ pub struct Device {
     pub nameplate_bytes: Bytes,
     /// Memory that software sees as the total: CUDA's total, Metal's recommended working set, all memory of a processor.
     pub visible_bytes: Bytes,
-    /// Whether `visible_bytes` was read from published logs (`true`) or estimated from the nameplate.
+    /// Whether `visible_bytes` has a published source (`true`), or is unverified or estimated from the nameplate.
     pub visible_is_measured: bool,
     /// Whether the device shares its memory with the processor.
     pub unified_memory: bool,

@@ -220,12 +220,8 @@ impl ComputeBuffers {
         for (index, amount) in amounts.enumerate() {
             let place = if index < self.devices.len() { format!("device {index}") } else { "the host".into() };
             derivation.step(|| {
-                let label = match peaks.get(index).and_then(|peak| Some((&peak.stage, peak.live.first()?))) {
-                    Some((stage, largest)) => format!(
-                        "compute buffer of {place}, largest at {stage}, where {} takes {} bytes",
-                        largest.name,
-                        crate::units::grouped(largest.bytes.get())
-                    ),
+                let label = match peaks.get(index) {
+                    Some(peak) => format!("compute buffer of {place}, {}", peak.in_words()),
                     None => format!("compute buffer of {place}"),
                 };
                 let known = if amount.is_range() { Certainty::Modelled } else { Certainty::Exact };
