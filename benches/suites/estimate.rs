@@ -60,6 +60,12 @@ fn answers(criterion: &mut Criterion) {
             bencher
                 .iter(|| Question::resolve(black_box(&scenario), &Files::default()).and_then(|question| wire::estimate(&question)));
         });
+        // As a slider or a search asks: the plan of this model is at hand.
+        let memo = engine::Memo::new(&question.model);
+        let remembering = question.scene_with(&memo);
+        group.bench_function(format!("memory with the plan at hand/{model}"), |bencher| {
+            bencher.iter(|| question.engine.memory(black_box(&remembering), &mut Derivation::off()));
+        });
         group.bench_function(format!("estimate with derivation/{model}"), |bencher| {
             bencher.iter(|| wire::estimate(black_box(&question)));
         });
